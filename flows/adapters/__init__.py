@@ -1,0 +1,1 @@
+"""Ports made real: the only imports of mlflow and dvc in the project."""

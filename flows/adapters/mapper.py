@@ -1,0 +1,59 @@
+"""Fan-out over tiles as Prefect mapped tasks."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from prefect import task, unmapped
+
+from tessera_core.errors import TesseraError
+
+TILE_RETRIES = 2
+TILE_RETRY_DELAYS_S = [5, 30]
+TILE_TIMEOUT_S = 1800
+
+
+def map_as_tasks(
+    name: str, function: Callable[[Any], Any], items: Iterable[Any]
+) -> list[Any]:
+    """Run a function over items, each as its own task run with retries and a timeout."""
+    mapped = task(
+        _call,
+        name=name,
+        task_run_name=name + "/{label}",
+        retries=TILE_RETRIES,
+        retry_delay_seconds=TILE_RETRY_DELAYS_S,
+        retry_condition_fn=is_worth_a_retry,
+        timeout_seconds=TILE_TIMEOUT_S,
+        persist_result=False,
+    )
+    listed = list(items)
+    labels = [_label(item) for item in listed]
+    # The work travels in a closure: Prefect would otherwise walk through every argument.
+    work = [lambda item=item: function(item) for item in listed]
+    futures = mapped.map(labels, unmapped(dict(zip(labels, work, strict=True))))
+    return [future.result() for future in futures]
+
+
+def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
+    """Return False for errors that would come again: bad input and closed gates."""
+    try:
+        state.result()
+    except TesseraError:
+        return False
+    except Exception:  # whatever else went wrong may pass
+        return True
+    return True
+
+
+def _call(label: str, work: dict[str, Callable[[], Any]]) -> Any:
+    return work[label]()
+
+
+def _label(item: Any) -> str:
+    """Return a short unique name of a tile, or of the folder that holds it."""
+    name = getattr(item, "name", str(item))
+    year = getattr(item, "year", None)
+    if year is not None:
+        return f"{name}-{year}"
+    parent = getattr(item, "parent", None)
+    return f"{parent.name}-{name}" if parent is not None else str(name)

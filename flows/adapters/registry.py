@@ -1,0 +1,123 @@
+"""MLflow as the model registry."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, Schema
+
+from flows.settings import Settings
+from tessera_core.ports import RegisteredModel
+from tessera_core.records.code import environment_versions
+from tessera_core.register.promotion import CHALLENGER, CHAMPION
+
+ARTIFACT_KEY: Final = "tessera"
+PYFUNC_CODE: Final = Path(__file__).with_name("pyfunc.py")
+RUNTIME: Final = ("torch", "numpy", "safetensors", "pandas", "mlflow")
+DIGEST_TAG: Final = "tessera.model_digest"
+RECEIPT_TAG: Final = "tessera.receipt.evaluate"
+
+SAMPLE_COLUMNS: Final = (
+    "s2_reflectance", "s2_scl", "s2_day_of_year",
+    "s1_ascending", "s1_ascending_day_of_year",
+    "s1_descending", "s1_descending_day_of_year",
+)  # fmt: skip
+SIGNATURE: Final = ModelSignature(
+    inputs=Schema([ColSpec(Array(DataType.long), name) for name in SAMPLE_COLUMNS]),
+    outputs=Schema(
+        [ColSpec(Array(DataType.long), "codes"), ColSpec(DataType.float, "scale")]
+    ),
+)
+
+
+class MlflowRegistry:
+    """Versions and aliases of one registered model."""
+
+    def __init__(self, settings: Settings, model_name: str, run_id: str) -> None:
+        self._uri = settings.mlflow_tracking_uri
+        self._client = MlflowClient(self._uri)
+        self._name = model_name
+        self._run_id = run_id
+
+    def find(self, model_digest: str) -> RegisteredModel | None:
+        """Return the newest version with this artifact, or None."""
+        found = [
+            version
+            for version in self._client.search_model_versions(f"name = '{self._name}'")
+            if version.tags.get(DIGEST_TAG) == model_digest
+        ]
+        return _describe(max(found, key=lambda v: int(v.version))) if found else None
+
+    def champion(self) -> RegisteredModel | None:
+        """Return the version behind the champion alias, or None."""
+        try:
+            return _describe(self._client.get_model_version_by_alias(self._name, CHAMPION))
+        except MlflowException:
+            return None
+
+    def register(self, artifact: Path, tags: Mapping[str, str]) -> RegisteredModel:
+        """Log the artifact as a pyfunc (models from code) and make it a version."""
+        mlflow.set_tracking_uri(self._uri)
+        # Without an explicit registry URI, an import hook can deadlock (mlflow 3.17).
+        mlflow.set_registry_uri(self._uri)
+        versions = environment_versions()
+        with mlflow.start_run(run_id=self._run_id):
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(PYFUNC_CODE),
+                artifacts={ARTIFACT_KEY: str(artifact)},
+                # Given, so that MLflow does not spend seconds inferring them.
+                pip_requirements=[f"{name}=={versions[name].split('+')[0]}" for name in RUNTIME],
+                signature=SIGNATURE,
+                input_example=None,
+            )
+        version = _register_version(self._client, self._name, info, tags)
+        return _describe(version)
+
+    def fetch(self, version: str, target: Path) -> None:
+        """Copy a version's artifact folder to ``target``."""
+        mlflow.set_tracking_uri(self._uri)
+        mlflow.set_registry_uri(self._uri)
+        local = mlflow.artifacts.download_artifacts(f"models:/{self._name}/{version}")
+        found = next(Path(local).rglob("encoder.safetensors")).parent
+        shutil.copytree(found, target)
+
+    def set_alias(self, alias: str, version: str, tags: Mapping[str, str]) -> None:
+        """Point an alias at a version and tag that version."""
+        self._client.set_registered_model_alias(self._name, alias, version)
+        if alias == CHAMPION:
+            self._drop_challenger(version)
+        for key, value in tags.items():
+            self._client.set_model_version_tag(self._name, version, key, value)
+
+    def _drop_challenger(self, version: str) -> None:
+        """A champion no longer challenges."""
+        aliases = self._client.get_registered_model(self._name).aliases
+        if str(aliases.get(CHALLENGER)) == str(version):
+            self._client.delete_registered_model_alias(self._name, CHALLENGER)
+
+
+def _register_version(
+    client: MlflowClient, name: str, info: Any, tags: Mapping[str, str]
+) -> Any:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return client.create_model_version(
+        name, source=info.model_uri, run_id=info.run_id, tags=dict(tags), model_id=info.model_id
+    )
+
+
+def _describe(version: Any) -> RegisteredModel:
+    return RegisteredModel(
+        version=str(version.version),
+        model_digest=version.tags.get(DIGEST_TAG, ""),
+        receipt=version.tags.get(RECEIPT_TAG, ""),
+    )

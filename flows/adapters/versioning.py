@@ -1,0 +1,61 @@
+"""DVC as the versioner of data: outputs into its cache, md5s out."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tessera_core.records.paths import Paths
+
+
+def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
+    """Store what stages made in DVC's cache and return the md5 of each output.
+
+    In the checkout the outputs belong to ``dvc.yaml`` and are committed to ``dvc.lock``; in
+    another workspace they get ``.dvc`` pointer files. Committing either to git is for a person.
+
+    Args:
+        paths: Where the outputs are.
+        stages: Which stages to store.
+
+    Returns:
+        Tags such as ``dvc.samples`` with DVC's md5; empty where the root is no DVC repository.
+    """
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    # DVC asks at every pointer file to "git add" it.
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    try:
+        repo = Repo(str(paths.root))
+    except NotDvcRepoError:
+        return {}
+    with repo:
+        if paths.workspace == paths.root:
+            for stage in stages:
+                repo.commit(target=stage, force=True)
+        else:
+            repo.add([str(path) for path in _outputs(paths, stages)])
+        repo.reset()
+        return _digests(repo, paths)
+
+
+def _outputs(paths: Paths, stages: Sequence[str]) -> list[Path]:
+    """Return what DVC keeps of each stage: everything an audit may have to find again."""
+    kept = {
+        "ingest": [paths.samples],
+        "quality": [paths.quality],
+        "shuffle": [paths.shards],
+        "pretrain": [paths.model, paths.training / "history.json"],
+        "evaluate": [paths.evaluation],
+    }
+    return [path for stage in stages for path in kept.get(stage, []) if path.exists()]
+
+
+def _digests(repo: object, paths: Paths) -> dict[str, str]:
+    wanted = {paths.samples: "dvc.samples", paths.shards: "dvc.shards", paths.model: "dvc.model"}
+    outs = repo.index.outs  # type: ignore[attr-defined]
+    return {
+        wanted[Path(out.fs_path)]: str(out.hash_info.value)
+        for out in outs
+        if Path(out.fs_path) in wanted and out.hash_info
+    }

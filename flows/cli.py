@@ -1,0 +1,146 @@
+"""The ``tessera`` command. Heavy libraries load only once a command needs them."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from flows.console import complain, say, say_stage, say_summary
+from tessera_core import __version__
+
+EXAMPLES = """\
+examples:
+  tessera retrain                                  the whole cycle with params.yaml
+  tessera retrain --set pretrain.num_steps=800     the same in a workspace of its own
+  tessera retrain --set ingest.source=tiles --set ingest.path=../tiles/flanders-2018
+  tessera audit                                    verify every digest of the last export
+  tessera ui                                       Prefect and MLflow in the browser
+
+exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
+"""
+STAGE_HELP = {
+    "ingest": "scenes to samples (Parquet d-pixels with scenes tables)",
+    "quality": "gate the samples; exit 3 when a rule fails",
+    "shuffle": "samples to globally shuffled shards, splits and norms",
+    "pretrain": "shards to model artifact, resuming where it stopped",
+    "evaluate": "score the model beside its baselines",
+    "register": "make it a version; champion or challenger, with reasons",
+    "export": "the champion embeds every tile",
+    "audit": "verify the chain from export to scenes; exit 3 when anything differs",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    chosen = build_parser().parse_args(arguments)
+    from tessera_core.errors import TesseraError
+
+    command: Callable[[argparse.Namespace], int] = chosen.command
+    try:
+        return command(chosen)
+    except TesseraError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted; a run that is started again goes on where it stopped")
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="tessera",
+        description="Own a TESSERA model: retrain it, compare its versions, prove its lineage.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tessera {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--root", default=".", help="checkout with params.yaml (default: here)")
+    common.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", dest="overrides",
+        help="override a setting; may be repeated; the run gets its own workspace",
+    )  # fmt: skip
+    _add(commands, common, "retrain", "run the whole cycle as a Prefect flow", _retrain)
+    _add(commands, common, "simulate", "write the embedded default's scenes", _simulate)
+    for stage, text in STAGE_HELP.items():
+        _add(commands, common, stage, text, _audit if stage == "audit" else _stage)
+    ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
+    ui.add_argument("--prefect-port", type=int, default=4200)
+    ui.add_argument("--mlflow-port", type=int, default=5000)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+    name: str,
+    text: str,
+    command: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """Add one command."""
+    parser = commands.add_parser(name, help=text, description=text, parents=[common])
+    parser.set_defaults(command=command, name=name)
+    return parser
+
+
+def _retrain(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context
+
+    # Settings first: Prefect and MLflow read their environment when imported.
+    context = load_context(chosen.root, chosen.overrides)
+    say(f"workspace {context.paths.workspace}")
+    from flows.retrain import retrain
+
+    say_summary(retrain(root=str(context.paths.root), overrides=chosen.overrides))
+    return 0
+
+
+def _simulate(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context
+    from tessera_core.ingest.simulate import simulate
+
+    context = load_context(chosen.root, chosen.overrides)
+    say(f"catalogue {simulate(context.config.simulate, context.paths.root)}")
+    return 0
+
+
+def _stage(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context
+
+    context = load_context(chosen.root, chosen.overrides)
+    if chosen.name == "register":
+        from flows.adapters.versioning import version_outputs
+        from flows.tasks import register
+
+        register.fn(context, version_outputs(context.paths, ()))
+        return 0
+    from tessera_core.ports import OFFLINE
+    from tessera_core.stages import run_stage
+
+    say_stage(run_stage(chosen.name, context.config, context.paths, OFFLINE))
+    return 0
+
+
+def _audit(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context
+    from tessera_core.audit.certificate import render_text
+    from tessera_core.audit.stage import audit_workspace
+
+    context = load_context(chosen.root, chosen.overrides)
+    report = audit_workspace(context.config, context.paths)
+    say(render_text(report))
+    return 0 if report.passed else 3
+
+
+def _ui(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context
+    from flows.ui import serve
+
+    context = load_context(chosen.root)
+    serve(context, prefect_port=chosen.prefect_port, mlflow_port=chosen.mlflow_port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

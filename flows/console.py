@@ -1,0 +1,78 @@
+"""What the user reads while a run goes on, and at its end."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tessera_core.stages import StageResult
+
+STAGE_WIDTH = 9
+
+
+def say(line: str = "") -> None:
+    """Print a line at once; progress bars go to the other stream."""
+    print(line, flush=True)
+
+
+def say_stage(result: StageResult) -> None:
+    """Print one line for a finished stage."""
+    receipt = result.receipt
+    state = "reused" if result.reused else "done"
+    say(
+        f"{receipt.stage:<{STAGE_WIDTH}} {state:<7} {describe(receipt.stage, receipt.facts)}"
+        f"  [{receipt.digest[:12]}]"
+    )
+
+
+def describe(stage: str, facts: Mapping[str, Any]) -> str:
+    """Return what is worth knowing about a stage's outcome in a few words."""
+    match stage:
+        case "ingest":
+            return f"{facts['num_pixels']:,} d-pixels of {len(facts['tiles'])} tiles"
+        case "quality":
+            return f"{facts['verdict']}: {facts['num_rules']} rules on {facts['num_tiles']} tiles"
+        case "shuffle":
+            counts = facts["num_pixels"]
+            return ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        case "pretrain":
+            final = facts["final"]
+            return (
+                f"{facts['num_parameters']:,} parameters, {facts['num_steps']} steps, "
+                f"RankMe {final['rank/embedding']:.2f}"
+            )
+        case "evaluate":
+            return ", ".join(f"{task} {status}" for task, status in facts["status"].items())
+        case "register":
+            decision = facts["decision"]
+            return f"version {facts['candidate']['version']} is {decision['alias']}"
+        case "export":
+            return f"{facts['num_pixels']:,} embeddings in {facts['name']}"
+        case "audit":
+            return f"{facts['verdict']}: {facts['num_files']} files verified"
+        case _:
+            return ""
+
+
+def say_summary(summary: Mapping[str, Any]) -> None:
+    """Print the end of a run: who is champion, how it scores, where everything is."""
+    say()
+    version = f"{summary['model_name']} version {summary['version']}"
+    say(f"{version} is {summary['alias']}: {'; '.join(summary['reasons'])}")
+    if summary["simulated"]:
+        say("simulated scenes: these numbers prove the machinery, not the science")
+    for task, scores in summary["scores"].items():
+        say(f"{task}:")
+        for name, text in scores.items():
+            say(f"  {name:<24} {text}")
+    for task, reason in summary["skipped"].items():
+        say(f"{task}: skipped, {reason}")
+    say()
+    say(f"embeddings   {summary['export']}")
+    say(f"report       {summary['report']}")
+    say(f"certificate  {summary['certificate']}: {summary['verdict']}")
+    say("to look      make ui")
+
+
+def complain(message: str) -> None:
+    """Print an error for the user."""
+    print(f"tessera: {message}", file=sys.stderr, flush=True)

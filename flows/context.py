@@ -1,0 +1,52 @@
+"""From a checkout folder and overrides to everything a flow needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.settings import Settings, activate
+from tessera_core.config import PARAMS_NAME, PlatformConfig
+from tessera_core.errors import ConfigError
+from tessera_core.records.paths import Paths
+
+RUN_NAME_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One run's settings and places."""
+
+    config: PlatformConfig
+    """All settings, overrides applied."""
+
+    paths: Paths
+    """Where inputs and outputs are."""
+
+    settings: Settings
+    """Where the servers are."""
+
+
+def load_context(root: str | Path, overrides: Sequence[str] = ()) -> Context:
+    """Return the context of a run.
+
+    Without overrides, outputs go to the checkout, where DVC versions them. With overrides, they
+    go to ``data/runs/<config digest>``, so that the versioned state stays as it is.
+
+    Raises:
+        ConfigError: ``root`` is not a checkout, or a setting is wrong.
+    """
+    folder = Path(root).absolute()
+    if not (folder / PARAMS_NAME).is_file():
+        raise ConfigError(
+            f"{folder} holds no {PARAMS_NAME}; run in a Tessera checkout or name one with --root"
+        )
+    config = PlatformConfig.read(folder / PARAMS_NAME, overrides)
+    plain = PlatformConfig.read(folder / PARAMS_NAME)
+    workspace = folder
+    if config != plain:
+        workspace = folder / "data" / "runs" / config.digest[:RUN_NAME_LENGTH]
+    return Context(
+        config=config,
+        paths=Paths(root=folder, workspace=workspace),
+        settings=activate(folder),
+    )

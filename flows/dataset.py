@@ -1,0 +1,30 @@
+"""The dataset flow: ingest, quality gate, shuffle."""
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import tasks
+from flows.context import load_context
+
+STAGES = ["ingest", "quality", "shuffle"]
+
+
+@flow(name="dataset", task_runner=ThreadPoolTaskRunner(max_workers=2), persist_result=False)
+def dataset(root: str, overrides: list[str]) -> dict[str, str]:
+    """Turn scenes into shards and return DVC's md5 of each data set."""
+    context = load_context(root, overrides)
+    ensure_scenes(root, overrides)
+    tasks.ingest(context)
+    tasks.quality(context)
+    tasks.shuffle(context)
+    return tasks.version_data(context, STAGES)
+
+
+def ensure_scenes(root: str, overrides: list[str]) -> None:
+    """Write the embedded default's scenes when the settings point at them."""
+    context = load_context(root, overrides)
+    config = context.config
+    if config.ingest.source == "stac" and config.ingest.path == config.simulate.path:
+        from tessera_core.ingest.simulate import simulate
+
+        simulate(config.simulate, context.paths.root)

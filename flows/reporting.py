@@ -1,0 +1,151 @@
+"""What a run shows to people: Prefect artifacts, the MLflow run, the closing summary."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flows.context import Context
+from tessera_core.errors import RecordError
+from tessera_core.ports import Tracker
+from tessera_core.records.code import closure_digest
+from tessera_core.records.files import digest_json, read_json
+from tessera_core.records.manifest import Manifest
+from tessera_core.records.receipt import Receipt
+from tessera_core.stages import STAGES
+
+EVALUATED_TAG = "tessera.receipt.evaluate"
+
+
+def run_key(context: Context) -> str:
+    """Return the identity of the logical training run, which names its MLflow run."""
+    shuffle = Receipt.read(context.paths.receipt("shuffle"))
+    return digest_json(
+        {
+            "shards": shuffle.digest,
+            "pretrain": context.config.section("pretrain"),
+            "code": closure_digest(STAGES["pretrain"].module),
+        }
+    )
+
+
+def run_name(context: Context) -> str:
+    """Return a name that people can tell runs apart by."""
+    settings = context.config.pretrain
+    return f"d{settings.model_dim}-s{settings.num_steps}-seed{settings.seed}-{run_key(context)[:6]}"
+
+
+def log_inputs(context: Context, tracker: Any) -> None:
+    """Record settings, lineage tags and the data set of a training run."""
+    config = context.config
+    tracker.log_params(
+        {
+            f"{section}.{name}": value
+            for section in ("ingest", "shuffle", "pretrain")
+            for name, value in config.section(section).items()
+        }
+    )
+    shuffle = Receipt.read(context.paths.receipt("shuffle"))
+    shards = Manifest.read(context.paths.shards)
+    tracker.set_tags(
+        {
+            "tessera.receipt.shuffle": shuffle.digest,
+            "tessera.config_digest": config.digest,
+            "tessera.git_commit": shuffle.code.commit,
+        }
+    )
+    tracker.log_dataset("shards", shards.digest, shards.facts)
+
+
+def replay_history(context: Context, tracker: Tracker) -> None:
+    """Log a training that ran elsewhere, as under ``dvc repro``."""
+    for record in read_json(context.paths.training / "history.json"):
+        step = int(record["step"])
+        tracker.log_metrics(step, {k: v for k, v in record.items() if k != "step"})
+
+
+def log_evaluation_once(context: Context, tracker: Any, receipt: Receipt) -> None:
+    """Log scores, figures and report, unless this very evaluation is in the run already."""
+    from tessera_core.evaluate.report import log_evaluation
+
+    if tracker.has_tag(EVALUATED_TAG, receipt.digest):
+        return
+    log_evaluation(context.paths.evaluation, tracker)
+    tracker.set_tags({EVALUATED_TAG: receipt.digest})
+
+
+def publish_quality(context: Context) -> None:
+    """Show the quality verdicts as a Prefect table."""
+    from prefect.artifacts import create_table_artifact
+
+    try:
+        report = read_json(context.paths.quality / "report.json")
+    except RecordError:
+        return  # the gate failed before it had anything to report
+    rows = [
+        {"tile": tile["tile"], "year": tile["year"], "verdict": tile["verdict"]}
+        for tile in report["tiles"]
+    ]
+    create_table_artifact(table=rows, key="quality", description="Quality verdict per tile")
+
+
+def publish_evaluation(context: Context, receipt: Receipt) -> None:
+    """Show the scores as a Prefect table."""
+    from prefect.artifacts import create_table_artifact
+
+    rows = [
+        {"task": task, "model": model, "score": text}
+        for task, scores in headline_lines(receipt.facts).items()
+        for model, text in scores.items()
+    ]
+    create_table_artifact(table=rows, key="evaluation", description="Scores beside baselines")
+
+
+def publish_links(context: Context) -> None:
+    """Link the certificate and the report from the flow run's page."""
+    from prefect.artifacts import create_markdown_artifact
+
+    paths = context.paths
+    lines = [
+        f"- certificate: `{paths.audit / 'certificate.html'}`",
+        f"- evaluation report: `{paths.evaluation / 'report.html'}`",
+        f"- quality report: `{paths.quality / 'report.html'}`",
+        f"- MLflow: {context.settings.mlflow_tracking_uri}",
+    ]
+    create_markdown_artifact("\n".join(lines), key="links", description="Where to look")
+
+
+def headline_lines(facts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return each task's scores as text: main metric with its interval."""
+    return {
+        task: {
+            model: ", ".join(
+                f"{metric} {value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+                for metric, value in metrics.items()
+            )
+            for model, metrics in models.items()
+        }
+        for task, models in facts["headline"].items()
+        if models
+    }
+
+
+def summarise(context: Context) -> dict[str, Any]:
+    """Return what the end of a run has to say, from the receipts alone."""
+    paths = context.paths
+    receipts = {
+        stage: Receipt.read(paths.receipt(stage))
+        for stage in ("evaluate", "register", "export", "audit")
+    }
+    registered, evaluated = receipts["register"].facts, receipts["evaluate"].facts
+    return {
+        "model_name": registered["model_name"],
+        "version": registered["candidate"]["version"],
+        "alias": registered["decision"]["alias"],
+        "reasons": registered["decision"]["reasons"],
+        "simulated": evaluated["simulated"],
+        "scores": headline_lines(evaluated),
+        "skipped": evaluated["skipped"],
+        "export": str(paths.exports / receipts["export"].facts["name"]),
+        "report": str(paths.evaluation / "report.html"),
+        "certificate": str(paths.audit / "certificate.html"),
+        "verdict": receipts["audit"].facts["verdict"],
+    }

@@ -1,0 +1,70 @@
+"""Every environment variable that the platform reads or sets, in one place."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+OPT_OUTS: Final = {
+    # Both spellings matter: mlflow honours DO_NOT_TRACK only when it is literally "true".
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "DVC_NO_ANALYTICS": "true",
+}
+
+
+class Settings(BaseSettings):
+    """Where the servers are; the embedded default needs none of these variables."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    mlflow_tracking_uri: str = ""
+    """MLflow server or database; empty = ``sqlite`` under ``<root>/.mlflow``."""
+
+    mlflow_artifacts: str = ""
+    """Where artifacts go when no server decides; empty = ``<root>/.mlflow/artifacts``."""
+
+    prefect_home: str = ""
+    """Prefect's folder; empty = ``<root>/.prefect``."""
+
+    prefect_logging_level: str = ""
+    """Prefect's console log level; empty = only failures that no message of ours explains."""
+
+    task_threads: int = Field(default=2, ge=1, alias="TESSERA_TASK_THREADS")
+    """Tiles that are worked on at the same time."""
+
+
+def activate(root: Path) -> Settings:
+    """Resolve settings for a checkout and hand them to Prefect, MLflow and the rest.
+
+    Must run before any of them is imported: they read their environment at import.
+    """
+    settings = Settings()
+    database = root / ".mlflow" / "mlflow.db"
+    uri = settings.mlflow_tracking_uri or f"sqlite:///{database}"
+    home = settings.prefect_home or str(root / ".prefect")
+    level = settings.prefect_logging_level or "CRITICAL"
+    artifacts = settings.mlflow_artifacts
+    if not settings.mlflow_tracking_uri or uri.startswith("sqlite"):
+        database.parent.mkdir(parents=True, exist_ok=True)
+        artifacts = artifacts or (root / ".mlflow" / "artifacts").as_uri()
+    chosen = {
+        **OPT_OUTS,
+        "MLFLOW_TRACKING_URI": uri,
+        "PREFECT_HOME": home,
+        "PREFECT_LOGGING_LEVEL": level,
+    }
+    for name, value in chosen.items():
+        os.environ.setdefault(name, value)
+    return settings.model_copy(
+        update={
+            "mlflow_tracking_uri": uri,
+            "mlflow_artifacts": artifacts,
+            "prefect_home": home,
+            "prefect_logging_level": level,
+        }
+    )

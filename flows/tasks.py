@@ -1,0 +1,121 @@
+"""One Prefect task per stage, same name: build the ports, call the stage, say what happened."""
+
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from flows.adapters.mapper import is_worth_a_retry, map_as_tasks
+from flows.console import say_stage
+from flows.context import Context
+from flows.reporting import publish_evaluation, publish_quality, run_key, run_name
+from tessera_core.ports import NullTracker, Ports
+from tessera_core.records.receipt import Receipt
+from tessera_core.stages import StageResult, run_stage
+
+OPTIONS: dict[str, Any] = {
+    "retries": 1,
+    "retry_delay_seconds": 10,
+    "retry_condition_fn": is_worth_a_retry,
+    # Stages know by digest what can be reused, across processes and machines.
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}
+
+
+@task(name="ingest", timeout_seconds=24 * 3600, **OPTIONS)
+def ingest(context: Context) -> Receipt:
+    """Scenes to samples, one mapped task per tile."""
+    return _run("ingest", context, _plain_ports()).receipt
+
+
+@task(name="quality", timeout_seconds=4 * 3600, **OPTIONS)
+def quality(context: Context) -> Receipt:
+    """Gate the samples; the report becomes a Prefect artifact whether or not they pass."""
+    try:
+        return _run("quality", context, _plain_ports()).receipt
+    finally:
+        publish_quality(context)
+
+
+@task(name="shuffle", timeout_seconds=4 * 3600, **OPTIONS)
+def shuffle(context: Context) -> Receipt:
+    """Samples to globally shuffled shards."""
+    return _run("shuffle", context, _plain_ports()).receipt
+
+
+@task(name="pretrain", timeout_seconds=14 * 24 * 3600, **OPTIONS)
+def pretrain(context: Context) -> Receipt:
+    """Shards to model artifact, tracked in one MLflow run."""
+    from flows.adapters.tracking import open_run
+    from flows.reporting import log_inputs, replay_history
+
+    with open_run(context.settings, run_key(context), run_name(context)) as tracker:
+        log_inputs(context, tracker)
+        result = _run("pretrain", context, _plain_ports(tracker))
+        if result.reused and tracker.is_new:
+            replay_history(context, tracker)
+        return result.receipt
+
+
+@task(name="evaluate", timeout_seconds=24 * 3600, **OPTIONS)
+def evaluate(context: Context) -> Receipt:
+    """Model artifact to scores; figures and numbers go to the training's MLflow run."""
+    from flows.adapters.tracking import open_run
+    from flows.reporting import log_evaluation_once
+
+    with open_run(context.settings, run_key(context), run_name(context)) as tracker:
+        result = _run("evaluate", context, _plain_ports())
+        log_evaluation_once(context, tracker, result.receipt)
+    publish_evaluation(context, result.receipt)
+    return result.receipt
+
+
+@task(name="register", timeout_seconds=3600, **OPTIONS)
+def register(context: Context, data_versions: dict[str, str]) -> Receipt:
+    """Scores to version, alias and reasons."""
+    from flows.adapters.registry import MlflowRegistry
+    from flows.adapters.tracking import open_run
+
+    with open_run(context.settings, run_key(context), run_name(context)) as tracker:
+        model_name = context.config.register.model_name
+        ports = Ports(
+            tracker=tracker,
+            registry=MlflowRegistry(context.settings, model_name, tracker.run_id),
+            mapper=map_as_tasks,
+            data_versions=data_versions,
+        )
+        return _run("register", context, ports).receipt
+
+
+@task(name="export", timeout_seconds=24 * 3600, **OPTIONS)
+def export(context: Context) -> Receipt:
+    """The champion embeds every tile, one mapped task per tile."""
+    return _run("export", context, _plain_ports()).receipt
+
+
+@task(name="audit", timeout_seconds=4 * 3600, **OPTIONS)
+def audit(context: Context) -> Receipt:
+    """Verify the whole chain and write the certificate."""
+    return _run("audit", context, _plain_ports()).receipt
+
+
+@task(name="version-data", timeout_seconds=4 * 3600, **OPTIONS)
+def version_data(context: Context, stages: list[str]) -> dict[str, str]:
+    """Store outputs in DVC's cache and return their md5s."""
+    from flows.adapters.versioning import version_outputs
+
+    return version_outputs(context.paths, stages)
+
+
+def _plain_ports(tracker: Any = None) -> Ports:
+    """Return ports that fan out as Prefect tasks and cannot release anything."""
+    return Ports(
+        tracker=tracker or NullTracker(), registry=None, mapper=map_as_tasks, data_versions={}
+    )
+
+
+def _run(stage: str, context: Context, ports: Ports) -> StageResult:
+    result = run_stage(stage, context.config, context.paths, ports)
+    say_stage(result)
+    return result

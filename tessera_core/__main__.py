@@ -1,0 +1,40 @@
+"""``python -m tessera_core <stage>``: one stage without orchestrator or tracking, as DVC runs it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+STAGES_WITHOUT_REGISTRY = (
+    "ingest", "quality", "shuffle", "pretrain", "evaluate", "export", "audit",
+)  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage in the current folder and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tessera_core",
+        description="Run one stage with the settings in params.yaml; dvc.yaml calls this.",
+    )
+    parser.add_argument("stage", choices=STAGES_WITHOUT_REGISTRY)
+    parser.add_argument("--root", default=".", help="checkout with params.yaml")
+    chosen = parser.parse_args(arguments)
+
+    from tessera_core.config import PARAMS_NAME, PlatformConfig
+    from tessera_core.errors import TesseraError
+    from tessera_core.ports import OFFLINE
+    from tessera_core.records.paths import Paths
+    from tessera_core.stages import run_stage
+
+    root = Path(chosen.root).absolute()
+    try:
+        config = PlatformConfig.read(root / PARAMS_NAME)
+        result = run_stage(chosen.stage, config, Paths(root=root, workspace=root), OFFLINE)
+    except TesseraError as error:
+        print(f"tessera: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{chosen.stage} {'reused' if result.reused else 'done'} [{result.receipt.digest[:12]}]")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Which observations a model sees: random views for training, buckets for inference.
+
+Shapes: B d-pixels, T observations (padded), K observations drawn.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+
+BUCKET_STEP: Final = 8
+"""Inference lengths are multiples of this (method.md 3.2)."""
+
+MAX_BUCKET: Final = 256
+
+
+def draw_view(valid_BT: npt.NDArray[np.bool_], length: int, rng: np.random.Generator) -> Indices:
+    """Draw one sparse random temporal view per d-pixel (method.md 3.1).
+
+    Without replacement where a d-pixel has at least ``length`` valid observations, with
+    replacement where it has fewer. A d-pixel without any gets index 0 throughout; the caller
+    decides what that means.
+
+    Args:
+        valid_BT: True where an observation may be drawn.
+        length: K, observations per view.
+        rng: Source of randomness; the draw depends on nothing else.
+
+    Returns:
+        (B, K) indices into T, ascending in each row.
+    """
+    num_pixels, num_times = valid_BT.shape
+    if num_times == 0:
+        return np.zeros((num_pixels, length), np.int64)
+    num_valid = valid_BT.sum(axis=1)
+    # Random keys put the valid observations first, in random order.
+    keys_BT = np.where(valid_BT, rng.random(valid_BT.shape, np.float32), np.float32(2))
+    order_BT = np.argsort(keys_BT, axis=1)
+    without = np.broadcast_to(np.arange(length), (num_pixels, length))
+    repeated = (rng.random((num_pixels, length)) * num_valid[:, None]).astype(np.int64)
+    position = np.where(num_valid[:, None] >= length, without, repeated)
+    chosen = np.take_along_axis(order_BT, np.minimum(position, num_times - 1), axis=1)
+    return np.where(num_valid[:, None] > 0, np.sort(chosen, axis=1), 0)
+
+
+def bucket_length(num_valid: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the smallest multiple of 8 in 8..256 that holds each count; 0 stays 0."""
+    rounded = -(-num_valid // BUCKET_STEP) * BUCKET_STEP
+    return np.minimum(rounded, MAX_BUCKET)
+
+
+def v2_bucket_positions(num_valid: int, bucket: int) -> Indices:
+    """Return which of ``num_valid`` observations fill a bucket, by the v2 rule (method.md 3.2).
+
+    Too many: evenly spaced, floored. Too few: all, then the middles of equal chunks (or a
+    cycle when more than ``num_valid`` are lacking), appended at the end: v2 has no recurrence,
+    so order does not matter but multiplicity does.
+
+    Returns:
+        (bucket,) positions in 0..num_valid-1. Empty when ``num_valid`` is 0.
+    """
+    if num_valid == 0:
+        return np.zeros(0, np.int64)
+    if num_valid >= bucket:
+        return np.linspace(0, num_valid - 1, bucket).astype(np.int64)
+    lacking = bucket - num_valid
+    if lacking <= num_valid:
+        chunks = np.array_split(np.arange(num_valid), lacking)
+        extra = np.array([chunk[len(chunk) // 2] for chunk in chunks], np.int64)
+    else:
+        extra = np.arange(lacking, dtype=np.int64) % num_valid
+    return np.concatenate([np.arange(num_valid), extra])
+
+
+def view_overlap(first_BK: Indices, second_BK: Indices) -> float:
+    """Return the mean share of positions at which two views hold the same observation, 0..1."""
+    return float((first_BK == second_BK).mean())

@@ -1,0 +1,53 @@
+"""Settings of the evaluate stage."""
+
+from dataclasses import dataclass
+
+from tessera_core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """How a trained encoder is scored."""
+
+    labels: str | None
+    """Folder of label rasters relative to the root; None = look beside the source."""
+
+    seed: int
+    """Chooses folds, label draws, bootstrap and the random encoder."""
+
+    num_folds: int
+    """Cross-validation folds; fields go whole to one fold."""
+
+    num_neighbours: int
+    """k of the kNN probe."""
+
+    max_pixels_per_field: int
+    """D-pixels used of each field, so that large fields do not drown small ones."""
+
+    labels_per_class: tuple[int, ...]
+    """Label counts of the label-efficiency curve, ascending."""
+
+    num_draws: int
+    """Random label draws per point of the curve."""
+
+    num_bootstraps: int
+    """Bootstrap resamples of fields behind each interval."""
+
+    num_trees: int
+    """Trees of the raw-series random forest."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name, low in (
+            ("num_folds", 2), ("num_neighbours", 1), ("max_pixels_per_field", 1),
+            ("num_draws", 2), ("num_bootstraps", 100), ("num_trees", 1),
+        ):  # fmt: skip
+            if getattr(self, name) < low:
+                raise ConfigError(
+                    f"evaluate.{name} is {getattr(self, name)}, expected {low} or more"
+                )
+        counts = self.labels_per_class
+        if not counts or min(counts) < 1 or sorted(set(counts)) != list(counts):
+            raise ConfigError(
+                f"evaluate.labels_per_class is {list(counts)}, expected ascending counts from 1"
+            )

@@ -1,0 +1,9 @@
+"""Scenes to samples: one Parquet file of d-pixels per tile and year.
+
+::
+
+    sources/stac    static catalogue or API of Sentinel items    simulate   the embedded default's
+    sources/tiles   TESSERA d-pixel directories                             scenes, truth known
+    rasters         windowed reads onto a tile's grid
+    stage           source -> tile series -> samples and scenes tables
+"""

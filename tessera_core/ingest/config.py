@@ -1,0 +1,71 @@
+"""Settings of the ingest stage."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tessera_core.domain.reflectance import OffsetPolicy
+from tessera_core.errors import ConfigError, did_you_mean
+
+SOURCES: Final = ("stac", "tiles")
+RESAMPLING: Final = ("bilinear", "nearest")
+STAC_API_SCHEMES: Final = ("https://", "http://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestConfig:
+    """Where scenes come from and how they become tiles."""
+
+    source: str
+    """``stac`` (static catalogue or API) or ``tiles`` (TESSERA d-pixel directories)."""
+
+    path: str
+    """Folder or catalog.json relative to the workspace root, or the address of a STAC API."""
+
+    year: int | None
+    """Calendar year to ingest; None = every year that a catalogue or tile names."""
+
+    bbox: tuple[float, float, float, float] | None
+    """West, south, east, north in degrees; None = all that a static catalogue covers."""
+
+    tile_size: int
+    """Edge of a tile cut from a catalogue, pixels of 10 m."""
+
+    optical_collection: str
+    """STAC collection of Sentinel-2 L2A items."""
+
+    radar_collection: str
+    """STAC collection of Sentinel-1 RTC items."""
+
+    offset_policy: str
+    """``by_date`` (Planetary Computer) or ``removed_upstream`` (Earth Search)."""
+
+    resampling: str
+    """``bilinear`` (as TESSERA was trained) or ``nearest`` for 20 m bands; SCL is nearest."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no source understands."""
+        _one_of("ingest.source", self.source, SOURCES)
+        _one_of("ingest.resampling", self.resampling, RESAMPLING)
+        _one_of("ingest.offset_policy", self.offset_policy, tuple(OffsetPolicy))
+        if not 8 <= self.tile_size <= 4096:
+            raise ConfigError(f"ingest.tile_size is {self.tile_size}, expected 8..4096 pixels")
+        if self.year is not None and not 2015 <= self.year <= 2100:
+            raise ConfigError(
+                f"ingest.year is {self.year}, expected 2015 (Sentinel-2 launch) or later"
+            )
+        if self.bbox is not None:
+            west, south, east, north = self.bbox
+            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+                raise ConfigError(
+                    f"ingest.bbox is {list(self.bbox)}, expected west < east in -180..180 "
+                    "and south < north in -90..90 degrees"
+                )
+        if self.path.startswith(STAC_API_SCHEMES) and (self.bbox is None or self.year is None):
+            raise ConfigError(
+                "ingest.path is a STAC API, which needs ingest.bbox and ingest.year to search"
+            )
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}. {did_you_mean(value, known)}")

@@ -1,0 +1,87 @@
+"""Windowed raster reads onto a tile's grid."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.transform import from_origin
+from rasterio.vrt import WarpedVRT
+
+from tessera_core.domain.bands import TILE_RESOLUTION_M
+from tessera_core.domain.grid import TileGrid
+from tessera_core.errors import SceneError
+
+GDAL_OPTIONS = {
+    # Never list a folder or bucket to find side-car files that COGs do not have.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_MAX_DATASET_POOL_SIZE": 64,
+}
+
+
+def read_onto_grid(
+    href: str, grid: TileGrid, *, resampling: str, nodata: float
+) -> npt.NDArray[Any]:
+    """Return the first band of a raster on a tile's grid, (height, width).
+
+    Only the blocks under the tile are read. Pixels that the raster does not reach are ``nodata``.
+
+    Args:
+        href: Local path or address.
+        grid: Target pixels.
+        resampling: ``nearest`` or ``bilinear``.
+        nodata: Value of missing pixels in the source (unless it names its own) and the result.
+
+    Raises:
+        SceneError: The raster cannot be opened or read.
+    """
+    transform = from_origin(grid.west, grid.north, TILE_RESOLUTION_M, TILE_RESOLUTION_M)
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(href) as source:
+            if source.crs is None:
+                raise SceneError(f"{href} has no coordinate system; expected a georeferenced COG")
+            source_nodata = nodata if source.nodata is None else source.nodata
+            with WarpedVRT(
+                source,
+                crs=f"EPSG:{grid.epsg}",
+                transform=transform,
+                width=grid.width,
+                height=grid.height,
+                resampling=Resampling[resampling],
+                src_nodata=source_nodata,
+                nodata=source_nodata,
+            ) as warped:
+                values = warped.read(1)
+    except RasterioError as error:
+        raise SceneError(
+            f"cannot read {href}: {error}; is the file truncated or not a GeoTIFF?"
+        ) from error
+    return np.where(values == source_nodata, np.asarray(nodata, values.dtype), values)
+
+
+def read_plain(path: Path) -> npt.NDArray[Any]:
+    """Return the first band of a small raster as it is stored."""
+    try:
+        with rasterio.open(path) as source:
+            values: npt.NDArray[Any] = source.read(1)
+            return values
+    except RasterioError as error:
+        raise SceneError(f"cannot read {path}: {error}; is it a GeoTIFF?") from error
+
+
+def georeference(path: Path) -> tuple[int, float, float] | None:
+    """Return EPSG code, west and north edge of a raster, or None when it has none."""
+    try:
+        with rasterio.open(path) as source:
+            if source.crs is None or source.crs.to_epsg() is None:
+                return None
+            if abs(source.transform.a) != TILE_RESOLUTION_M:
+                raise SceneError(
+                    f"{path} has pixels of {source.transform.a} m, expected {TILE_RESOLUTION_M} m"
+                )
+            return source.crs.to_epsg(), source.transform.c, source.transform.f
+    except RasterioError as error:
+        raise SceneError(f"cannot read {path}: {error}; is it a GeoTIFF?") from error

@@ -1,0 +1,224 @@
+"""TESSERA d-pixel directories (method.md 1.2): arrays on disk, one folder per tile and year."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tessera_core.domain.grid import TileGrid
+from tessera_core.domain.scl import scl_from_mask
+from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries
+from tessera_core.errors import InputError, SceneError
+from tessera_core.ingest.config import IngestConfig
+from tessera_core.ingest.sources import TileRef
+from tessera_core.records.files import FileDigest, digest_file, read_json
+from tessera_core.records.samples import Scene
+
+COLLECTION: Final = "tessera-tile"
+BANDS: Final = "bands.npy"
+OPTIONAL: Final = ("scl.npy", "roi.tiff", "tile.json")
+REQUIRED: Final = (
+    BANDS, "masks.npy", "doys.npy",
+    "sar_ascending.npy", "sar_ascending_doy.npy",
+    "sar_descending.npy", "sar_descending_doy.npy",
+)  # fmt: skip
+
+
+class TileDirectories:
+    """One tile directory, or a folder of them."""
+
+    def __init__(self, config: IngestConfig, root: Path) -> None:
+        self._root = root
+        self._year = config.year
+        base = root / config.path
+        folders = [base] if (base / BANDS).is_file() else sorted(base.glob("*/"))
+        self._folders = {
+            _tile_name(folder): folder for folder in folders if (folder / BANDS).is_file()
+        }
+        if not self._folders:
+            raise SceneError(
+                f"{base} holds no tile: neither it nor a folder in it has {BANDS}; "
+                "set ingest.path to a TESSERA d-pixel directory"
+            )
+
+    def digests(self) -> tuple[FileDigest, ...]:
+        """Return the digest of every array file."""
+        return tuple(
+            digest_file(folder / name, self._root)
+            for folder in self._folders.values()
+            for name in (*REQUIRED, *OPTIONAL)
+            if (folder / name).is_file()
+        )
+
+    def tiles(self) -> list[TileRef]:
+        """Return one tile per directory."""
+        return [
+            TileRef(name=name, year=self._tile_year(folder), grid=_read_grid(folder))
+            for name, folder in self._folders.items()
+        ]
+
+    def read(self, ref: TileRef) -> tuple[TileSeries, list[Scene]]:
+        """Read and check all arrays of one directory.
+
+        Raises:
+            SceneError: A file is missing, unreadable, or of the wrong shape, type or range.
+        """
+        folder = self._folders[ref.name]
+        arrays = {name: _load(folder / name) for name in REQUIRED}
+        try:
+            tile = TileSeries(
+                name=ref.name,
+                year=ref.year,
+                grid=ref.grid,
+                optical=_optical(folder, arrays),
+                ascending=_radar(arrays, "ascending"),
+                descending=_radar(arrays, "descending"),
+                inside=_read_inside(folder, ref.grid),
+            )
+        except InputError as error:
+            raise SceneError(f"{folder}: {error}") from error
+        names = [name for name in (*REQUIRED, *OPTIONAL) if (folder / name).is_file()]
+        return tile, [_scene(ref.name, digest_file(folder / name, self._root)) for name in names]
+
+    def _tile_year(self, folder: Path) -> int:
+        if (folder / "tile.json").is_file():
+            stored = read_json(folder / "tile.json")
+            if isinstance(stored.get("year"), int):
+                return int(stored["year"])
+        if self._year is None:
+            raise SceneError(
+                f"{folder} does not say its year: no tile.json with a year; set ingest.year"
+            )
+        return self._year
+
+
+def _optical(folder: Path, arrays: dict[str, npt.NDArray[Any]]) -> OpticalSeries:
+    masks, bands = arrays["masks.npy"], arrays[BANDS]
+    if masks.dtype != np.uint8 or masks.shape != bands.shape[:3]:
+        raise SceneError(
+            f"masks.npy has shape {masks.shape} and type {masks.dtype}, but bands.npy of shape "
+            f"{bands.shape} needs {bands.shape[:3]} of uint8"
+        )
+    if masks.size and int(masks.max()) > 1:
+        raise SceneError(f"masks.npy goes up to {int(masks.max())}, expected 0 or 1 (1 = usable)")
+    scl = _load(folder / "scl.npy") if (folder / "scl.npy").is_file() else None
+    if scl is not None and scl.shape != masks.shape:
+        raise SceneError(f"scl.npy has shape {scl.shape}, but masks.npy has {masks.shape}")
+    return OpticalSeries(
+        reflectance=bands,
+        scl=scl_from_mask(masks, scl),
+        day_of_year=_days(arrays["doys.npy"], "doys.npy"),
+    )
+
+
+def _radar(arrays: dict[str, npt.NDArray[Any]], orbit: str) -> RadarSeries:
+    return RadarSeries(
+        backscatter_scaled_db=arrays[f"sar_{orbit}.npy"],
+        day_of_year=_days(arrays[f"sar_{orbit}_doy.npy"], f"sar_{orbit}_doy.npy"),
+    )
+
+
+def _days(stored: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint16]:
+    """Return days as uint16; stackers wrote uint16, int16 and int32 (method.md 12, trap 34)."""
+    if stored.dtype.kind not in "iu":
+        raise SceneError(f"{name} is {stored.dtype}, expected integers 1..366")
+    if stored.size and (int(stored.min()) < 0 or int(stored.max()) > np.iinfo(np.uint16).max):
+        raise SceneError(
+            f"{name} spans {int(stored.min())}..{int(stored.max())}, expected 1..366"
+        )
+    return stored.astype(np.uint16)
+
+
+def _load(path: Path) -> npt.NDArray[Any]:
+    """Read one array without unpickling; NaN is refused here, where the file is known."""
+    if not path.is_file():
+        raise SceneError(
+            f"{path} is missing; a tile directory needs {', '.join(REQUIRED)} "
+            "(an orbit without passes is an array of length 0)"
+        )
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise SceneError(f"cannot read {path}: {error}; is the file truncated?") from error
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise SceneError(
+            f"{path} is {array.dtype} with {int(np.isnan(array).sum())} NaN; stored arrays are "
+            "integers, where 0 means no data"
+        )
+    loaded: npt.NDArray[Any] = array
+    return loaded
+
+
+def _tile_name(folder: Path) -> str:
+    return folder.resolve().name
+
+
+def _read_grid(folder: Path) -> TileGrid:
+    """Return the grid from ``roi.tiff``, else from ``tile.json``."""
+    bands = np.load(folder / BANDS, mmap_mode="r", allow_pickle=False)
+    if bands.ndim != 4:
+        raise SceneError(
+            f"{folder / BANDS} has shape {bands.shape}, expected (time, row, column, 10)"
+        )
+    height, width = bands.shape[1:3]
+    found = _roi_georeference(folder) or _json_georeference(folder)
+    if found is None:
+        raise SceneError(
+            f"{folder} does not say where it lies: expected a coordinate system in roi.tiff, "
+            "or crs and transform in tile.json"
+        )
+    epsg, west, north = found
+    return TileGrid(epsg=epsg, west=west, north=north, width=width, height=height)
+
+
+def _roi_georeference(folder: Path) -> tuple[int, float, float] | None:
+    path = folder / "roi.tiff"
+    if not path.is_file():
+        return None
+    from tessera_core.ingest.rasters import georeference
+
+    return georeference(path)
+
+
+def _json_georeference(folder: Path) -> tuple[int, float, float] | None:
+    path = folder / "tile.json"
+    stored = read_json(path) if path.is_file() else {}
+    if "crs" not in stored or "transform" not in stored:
+        return None
+    try:
+        epsg = int(str(stored["crs"]).upper().removeprefix("EPSG:"))
+        return epsg, float(stored["transform"][2]), float(stored["transform"][5])
+    except (ValueError, IndexError, TypeError) as error:
+        raise SceneError(
+            f"{path}: crs {stored['crs']!r} or transform is not of the form EPSG:32631 and "
+            f"six numbers ({error})"
+        ) from error
+
+
+def _read_inside(folder: Path, grid: TileGrid) -> npt.NDArray[np.bool_]:
+    """Return the region of interest; edge patches are padded beyond the real raster."""
+    path = folder / "roi.tiff"
+    if not path.is_file():
+        return np.ones((grid.height, grid.width), np.bool_)
+    from tessera_core.ingest.rasters import read_plain
+
+    roi = read_plain(path)
+    inside = np.zeros((grid.height, grid.width), np.bool_)
+    rows, columns = min(grid.height, roi.shape[0]), min(grid.width, roi.shape[1])
+    inside[:rows, :columns] = roi[:rows, :columns] == 1
+    return inside
+
+
+def _scene(tile: str, digest: FileDigest) -> Scene:
+    return Scene(
+        scene_id=tile,
+        collection=COLLECTION,
+        acquired="",
+        orbit="",
+        baseline="",
+        offset_removed=False,
+        asset=Path(digest.path).name,
+        href=digest.path,
+        sha256=digest.sha256,
+    )

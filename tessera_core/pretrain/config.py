@@ -1,0 +1,110 @@
+"""Settings of the pretrain stage."""
+
+from dataclasses import dataclass
+
+from tessera_core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainConfig:
+    """The model's size and how long and how fast it learns."""
+
+    seed: int
+    """Chooses initial weights, batches, views and mixing."""
+
+    num_steps: int
+    """Optimiser updates, not epochs."""
+
+    batch_size: int
+    """D-pixels per update."""
+
+    view_length: int
+    """Observations drawn per sensor and view (K of method.md 3.1)."""
+
+    model_dim: int
+    """Width of each encoder; 4 x the latent width in the released students."""
+
+    num_layers: int
+    """Transformer layers per sensor."""
+
+    num_heads: int
+    """Attention heads; divides ``model_dim``."""
+
+    feedforward_dim: int
+    """Width inside each layer's feed-forward part."""
+
+    embedding_dim: int
+    """Values of one embedding."""
+
+    dropout: float
+    """Dropout in transformer layers, 0..1."""
+
+    projector_dim: int
+    """Width of the projector, which training throws away."""
+
+    projector_layers: int
+    """Linear layers of the projector."""
+
+    redundancy_weight: float
+    """Lambda of Barlow Twins (method.md 4.6)."""
+
+    mix_weight: float
+    """Mu of the mix term; 0 leaves it out."""
+
+    peak_lr: float
+    """Learning rate at the end of warm-up, before the group multipliers."""
+
+    matrix_lr_scale: float
+    """Multiplier for tensors of two and more axes (method.md 4.8)."""
+
+    vector_lr_scale: float
+    """Multiplier for biases and norms (method.md 4.8)."""
+
+    warmup_share: float
+    """Share of steps of linear warm-up, 0..1."""
+
+    weight_decay: float
+    """AdamW weight decay."""
+
+    max_grad_norm: float
+    """Gradients are clipped to this global L2 norm."""
+
+    num_threads: int
+    """CPU threads; fixed, because sums in another order give other digits."""
+
+    log_every: int
+    """Steps between logged metrics."""
+
+    probe_every: int
+    """Steps between linear probes; 0 = never."""
+
+    save_every: int
+    """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in (
+            "num_steps", "view_length", "model_dim", "num_layers", "num_heads",
+            "feedforward_dim", "embedding_dim", "projector_dim", "projector_layers",
+            "num_threads", "log_every", "save_every",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 1 or more")
+        if self.batch_size < 2:
+            raise ConfigError(
+                f"pretrain.batch_size is {self.batch_size}; a correlation needs 2 or more"
+            )
+        if self.model_dim % self.num_heads or self.model_dim % 2:
+            raise ConfigError(
+                f"pretrain.model_dim {self.model_dim} must be even and divisible by "
+                f"num_heads {self.num_heads}"
+            )
+        for name in ("dropout", "warmup_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 0..1")
+        for name in ("peak_lr", "matrix_lr_scale", "vector_lr_scale", "max_grad_norm"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected above 0")
+        for name in ("redundancy_weight", "mix_weight", "weight_decay", "probe_every"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 0 or more")

@@ -1,0 +1,164 @@
+"""The training loop, on one page."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from tqdm import trange
+
+from tessera_core.domain.dpixel import DPixels
+from tessera_core.domain.norms import NormStats
+from tessera_core.model.barlow import BarlowLoss, barlow_twins
+from tessera_core.model.encoder import Encoder, EncoderConfig
+from tessera_core.model.projector import build_projector
+from tessera_core.model.spectrum import rank_me
+from tessera_core.ports import Tracker
+from tessera_core.pretrain.batches import Batch, draw_batch
+from tessera_core.pretrain.checkpoint import load_checkpoint, save_checkpoint
+from tessera_core.pretrain.config import PretrainConfig
+from tessera_core.pretrain.health import require_finite, require_rank
+from tessera_core.pretrain.schedule import learning_rate, set_learning_rate
+
+History = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """What the loop returns."""
+
+    encoder: Encoder
+    """Trained weights."""
+
+    history: History
+    """One record per logged step: loss parts, RankMe, probe score."""
+
+
+def train(
+    config: PretrainConfig,
+    shape: EncoderConfig,
+    pixels: DPixels,
+    norms: NormStats,
+    *,
+    checkpoints: Path,
+    tracker: Tracker,
+    probe: Callable[[Encoder], float] | None,
+) -> Trained:
+    """Train an encoder, going on from the newest checkpoint where there is one.
+
+    Args:
+        config: Settings.
+        shape: The encoder.
+        pixels: Train split.
+        norms: Its normalisation.
+        checkpoints: Folder that belongs to this run's identity alone.
+        tracker: Where numbers go while training.
+        probe: Scores the encoder on labels, to watch; nothing is selected by it.
+
+    Raises:
+        TrainingError: The loss is not finite or the embeddings collapse.
+    """
+    torch.manual_seed(config.seed)
+    encoder = Encoder(shape)
+    projector = build_projector(
+        config.embedding_dim, config.projector_dim, config.projector_layers
+    )
+    model = nn.ModuleDict({"encoder": encoder, "projector": projector})
+    optimizer = build_optimizer(model, config)
+    start, history = load_checkpoint(checkpoints, model, optimizer)
+    began = time.perf_counter()
+
+    for step in (bar := trange(start, config.num_steps, desc="pretrain", disable=None)):
+        batch = draw_batch(
+            pixels, norms, step,
+            batch_size=config.batch_size, view_length=config.view_length, seed=config.seed,
+        )  # fmt: skip
+        set_learning_rate(optimizer, learning_rate(step, config))
+        # Dropout is the only other randomness: seeding it by step makes resuming exact.
+        torch.manual_seed(config.seed + 1_000_003 * (step + 1))
+        model.train()
+        embedding_BE, loss = training_loss(encoder, projector, batch, config)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        grad_norm = clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        require_finite(step, loss=loss.total.item(), gradient=grad_norm.item())
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+        if due(step, config.log_every, config.num_steps):
+            record = measure(step, loss, embedding_BE, batch, learning_rate(step, config))
+            require_rank(step, record["rank/embedding"])
+            if probe is not None and due(step, config.probe_every, config.num_steps):
+                record["probe/accuracy"] = probe(encoder)
+            history.append(record)
+            rate = (step + 1 - start) * config.batch_size / (time.perf_counter() - began)
+            numbers = {name: value for name, value in record.items() if name != "step"}
+            tracker.log_metrics(step, {**numbers, "speed/samples_per_second": rate})
+            bar.set_postfix(loss=f"{record['loss/total']:.1f}", refresh=False)
+        if due(step, config.save_every, config.num_steps):
+            save_checkpoint(checkpoints, step + 1, model, optimizer, history)
+    return Trained(encoder=encoder.eval(), history=history)
+
+
+def training_loss(
+    encoder: Encoder, projector: nn.Sequential, batch: Batch, config: PretrainConfig
+) -> tuple[Tensor, BarlowLoss]:
+    """Return the first view's embeddings (B, E) and the loss of a batch."""
+    first_BE = encoder(*batch.first)
+    # Batch norm must see each view alone: one pass per view.
+    first_BP, second_BP = projector(first_BE), projector(encoder(*batch.second))
+    mixed_BP = projector(encoder(*batch.mixed())) if config.mix_weight else None
+    loss = barlow_twins(
+        first_BP,
+        second_BP,
+        redundancy_weight=config.redundancy_weight,
+        mixed_BP=mixed_BP,
+        mix_share=batch.mix_share,
+        partner_B=batch.partner_B,
+        mix_weight=config.mix_weight,
+    )
+    return first_BE.detach(), loss
+
+
+def measure(
+    step: int, loss: BarlowLoss, embedding_BE: Tensor, batch: Batch, rate: float
+) -> dict[str, Any]:
+    """Return one record of the history."""
+    return {
+        "step": step,
+        "loss/total": loss.total.item(),
+        "loss/alignment": loss.alignment.item(),
+        "loss/redundancy": loss.redundancy.item(),
+        "loss/mix": loss.mix.item(),
+        "rank/embedding": rank_me(embedding_BE),
+        "views/overlap": batch.overlap,
+        "lr": rate,
+    }
+
+
+def build_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
+    """Return AdamW with matrices and vectors in two groups (method.md 4.8)."""
+    parameters = list(model.parameters())
+    return torch.optim.AdamW(
+        [
+            {
+                "params": [p for p in parameters if p.ndim > 1],
+                "lr_scale": config.matrix_lr_scale,
+            },
+            {
+                "params": [p for p in parameters if p.ndim <= 1],
+                "lr_scale": config.vector_lr_scale,
+            },
+        ],
+        lr=config.peak_lr,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def due(step: int, every: int, num_steps: int) -> bool:
+    """Return whether something happens at this step: every so often, and at the last one."""
+    return every > 0 and ((step + 1) % every == 0 or step + 1 == num_steps)

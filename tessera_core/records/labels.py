@@ -1,0 +1,154 @@
+"""Ground truth: label rasters beside tiles, read at pixel centres."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tessera_core.errors import SceneError
+from tessera_core.records.files import FileDigest, digest_file, read_json
+
+UNLABELLED: Final = 0
+CLASS_RASTER: Final = "crop_type.tif"
+GROUP_RASTER: Final = "parcel_id.tif"
+HEIGHT_RASTER: Final = "canopy_height.tif"
+RASTERS: Final = (CLASS_RASTER, GROUP_RASTER, HEIGHT_RASTER)
+LEGEND_NAME: Final = "legend.json"
+MAX_PARCELS: Final = 10_000_000
+"""Field ids of one raster lie below this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Labels:
+    """Ground truth of N d-pixels."""
+
+    crop_type: npt.NDArray[np.int64]
+    """(N,), class code, 0 = unlabelled."""
+
+    parcel: npt.NDArray[np.int64]
+    """(N,), field id, 0 = none; a field goes whole to one side of a split."""
+
+    canopy_height_m: npt.NDArray[np.float64]
+    """(N,), metres, NaN = unknown."""
+
+
+def label_folders(root: Path, setting: str | None, source: str, path: str) -> list[Path]:
+    """Return the folders that hold label rasters, most specific first.
+
+    Args:
+        root: Folder that settings are relative to.
+        setting: ``evaluate.labels``; when given, the only place looked at.
+        source: ``ingest.source``.
+        path: ``ingest.path``.
+
+    Raises:
+        SceneError: The setting names a folder without any label raster.
+    """
+    if setting is not None:
+        folder = root / setting
+        if not _holds_labels(folder):
+            raise SceneError(
+                f"evaluate.labels names {folder}, which holds none of {', '.join(RASTERS)}; "
+                "check the path or leave the setting out"
+            )
+        return [folder]
+    if "://" in path:
+        return []
+    base = (root / path).parent if path.endswith(".json") else root / path
+    if source == "stac":
+        beside = [base / "labels"]
+    else:
+        beside = [base, *sorted(folder for folder in base.glob("*") if folder.is_dir())]
+    return [folder for folder in beside if _holds_labels(folder)]
+
+
+def label_sources(folders: list[Path], root: Path) -> tuple[FileDigest, ...]:
+    """Return the digests of all label files, for receipts."""
+    names = (*RASTERS, LEGEND_NAME)
+    paths = [folder / name for folder in folders for name in names]
+    return tuple(digest_file(path, root) for path in paths if path.is_file())
+
+
+def read_legend(folders: list[Path]) -> dict[int, str]:
+    """Return class names by code from ``legend.json`` where there is one."""
+    names: dict[int, str] = {}
+    for folder in folders:
+        path = folder / LEGEND_NAME
+        if path.is_file():
+            stored = read_json(path).get("crop_type", {})
+            names.update({int(code): str(name) for code, name in stored.items()})
+    return names
+
+
+def read_labels(
+    folders: list[Path],
+    epsg: npt.NDArray[np.int32],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+) -> Labels:
+    """Read the labels at pixel centres; unlabelled where no raster reaches.
+
+    Args:
+        folders: Where to look; the first raster that labels a pixel wins.
+        epsg: (N,) UTM zone of each position.
+        x: (N,) eastings, metres.
+        y: (N,) northings, metres.
+    """
+    values = {}
+    for name, missing in ((CLASS_RASTER, 0.0), (GROUP_RASTER, 0.0), (HEIGHT_RASTER, np.nan)):
+        found = np.full(len(x), missing)
+        for number, folder in enumerate(folders):
+            if not (folder / name).is_file():
+                continue
+            sampled = _sample(folder / name, epsg, x, y, missing)
+            if name == GROUP_RASTER:
+                # Field ids are only unique within one raster.
+                sampled = np.where(sampled > 0, sampled + number * MAX_PARCELS, 0)
+            is_open = np.isnan(found) if np.isnan(missing) else found == missing
+            found = np.where(is_open, sampled, found)
+        values[name] = found
+    return Labels(
+        crop_type=values[CLASS_RASTER].astype(np.int64),
+        parcel=values[GROUP_RASTER].astype(np.int64),
+        canopy_height_m=values[HEIGHT_RASTER],
+    )
+
+
+def _holds_labels(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in RASTERS)
+
+
+def _sample(
+    path: Path,
+    epsg: npt.NDArray[np.int32],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    missing: float,
+) -> npt.NDArray[np.float64]:
+    """Return the raster's values at positions (nearest), ``missing`` outside or at nodata."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as raster:
+                values = raster.read(1).astype(np.float64)
+                crs, nodata, inverse = raster.crs, raster.nodata, ~raster.transform
+    except RasterioError as error:
+        raise SceneError(f"cannot read the label raster {path}: {error}") from error
+    if crs is None:
+        raise SceneError(f"the label raster {path} has no coordinate system; expected UTM")
+    columns, rows = inverse * (x, y)
+    column, row = np.floor(columns).astype(np.int64), np.floor(rows).astype(np.int64)
+    # Other zones are other places: a region may span several.
+    inside = (epsg == crs.to_epsg()) & (row >= 0) & (row < values.shape[0])
+    inside &= (column >= 0) & (column < values.shape[1])
+    sampled = np.full(len(x), missing)
+    sampled[inside] = values[row[inside], column[inside]]
+    if nodata is not None and not np.isnan(nodata):
+        sampled[sampled == nodata] = missing
+    return sampled

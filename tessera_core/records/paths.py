@@ -1,0 +1,95 @@
+"""Where everything lives in a workspace. The one home of every file name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """All paths of one run.
+
+    The *root* is the checkout: inputs, lineage and the DVC cache are shared there. The
+    *workspace* holds what a run makes: the root itself for the settings in ``params.yaml``, a
+    folder under ``data/runs`` for a run with overrides, so that trying something never
+    disturbs the versioned state.
+    """
+
+    root: Path
+    """Checkout folder; paths in settings are relative to it."""
+
+    workspace: Path
+    """Folder that outputs go to."""
+
+    @property
+    def data(self) -> Path:
+        """Folder of everything a run makes."""
+        return self.workspace / "data"
+
+    @property
+    def samples(self) -> Path:
+        """Parquet d-pixels by tile and window, with scenes tables."""
+        return self.data / "samples"
+
+    @property
+    def quality(self) -> Path:
+        """Quality report."""
+        return self.data / "quality"
+
+    @property
+    def shards(self) -> Path:
+        """Globally shuffled samples, splits and norms."""
+        return self.data / "shards"
+
+    @property
+    def model(self) -> Path:
+        """The model artifact that pretraining made."""
+        return self.data / "model"
+
+    @property
+    def training(self) -> Path:
+        """Checkpoints and history of pretraining."""
+        return self.data / "training"
+
+    @property
+    def evaluation(self) -> Path:
+        """Scores, figures and report of the trained model."""
+        return self.data / "evaluation"
+
+    @property
+    def registration(self) -> Path:
+        """Promotion decision and the champion's artifact."""
+        return self.data / "registration"
+
+    @property
+    def champion(self) -> Path:
+        """The model artifact that export uses."""
+        return self.registration / "champion"
+
+    @property
+    def exports(self) -> Path:
+        """Published embeddings, one immutable folder per champion and sample set."""
+        return self.data / "exports"
+
+    @property
+    def audit(self) -> Path:
+        """Certificates."""
+        return self.data / "audit"
+
+    @property
+    def lineage(self) -> Path:
+        """All receipts and manifests ever written, each named by its digest."""
+        return self.root / "data" / "lineage"
+
+    @property
+    def feed_cache(self) -> Path:
+        """Memory-mapped copies of shards, keyed by manifest digest; may be deleted."""
+        return self.root / "data" / "cache"
+
+    @property
+    def dvc_cache(self) -> Path:
+        """DVC's store of file contents by md5."""
+        return self.root / ".dvc" / "cache" / "files" / "md5"
+
+    def receipt(self, stage: str) -> Path:
+        """Return the path of a stage's current receipt."""
+        return self.data / "receipts" / f"{stage}.json"

@@ -1,0 +1,52 @@
+"""The model card: what a version is, generated from its receipts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tessera_core.records.receipt import Receipt
+from tessera_core.register.promotion import Decision
+
+SIMULATED = (
+    "> Trained and scored on **simulated** scenes: the numbers prove the machinery, "
+    "never the science.\n\n"
+)
+
+
+def render_card(
+    name: str, version: str, pretrain: Receipt, evaluate: Receipt, decision: Decision
+) -> str:
+    """Return the card as Markdown."""
+    facts = pretrain.facts
+    lines = [
+        f"# {name} version {version}",
+        "",
+        f"{SIMULATED if evaluate.facts['simulated'] else ''}"
+        "Self-supervised encoder of Sentinel-1/2 pixel years (TESSERA method: two sparse random "
+        "temporal views, Barlow Twins, mix term, global shuffle).",
+        "",
+        f"- decision: **{decision.alias}**: {'; '.join(decision.reasons)}",
+        f"- parameters: {facts['num_parameters']:,}",
+        f"- trained on {facts['num_train_pixels']:,} d-pixels for {facts['num_steps']} steps",
+        f"- model digest: `{facts['model_digest']}`",
+        f"- receipts: pretrain `{pretrain.digest}`, evaluate `{evaluate.digest}`",
+        f"- code: commit `{pretrain.code.commit}`{' (changed since)' * pretrain.code.dirty}",
+        "",
+        "| task | model | metric | mean | 95 % interval |",
+        "|---|---|---|---|---|",
+        *_score_rows(evaluate.facts["headline"]),
+        "",
+        "Limits: one calendar year per embedding, no spatial context, 10 m pixels. Embeddings of "
+        "different versions must not be mixed.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _score_rows(headline: Mapping[str, Any]) -> list[str]:
+    return [
+        f"| {task} | {model} | {metric} | {value['mean']:.3f} | "
+        f"{value['low']:.3f} to {value['high']:.3f} |"
+        for task, models in headline.items()
+        for model, metrics in models.items()
+        for metric, value in metrics.items()
+    ]

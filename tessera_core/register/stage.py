@@ -1,0 +1,162 @@
+"""The register stage: a trained and scored model becomes a version, and perhaps champion."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from tessera_core.errors import InputError, RecordError
+from tessera_core.records.files import FileDigest, atomic_folder, read_json, write_json
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
+from tessera_core.records.outcome import Outcome
+from tessera_core.records.receipt import Receipt
+from tessera_core.register.card import render_card
+from tessera_core.register.promotion import CHAMPION, Decision, Scores, decide
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tessera_core.config import PlatformConfig
+    from tessera_core.ports import ModelRegistry, Ports, RegisteredModel
+    from tessera_core.records.paths import Paths
+
+REGISTRATION_NAME = "registration.json"
+
+
+def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
+    """Return nothing: the stage reads only what pretrain and evaluate made."""
+    return ()
+
+
+def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
+    """Register the model, decide its alias, and lay out the champion for export.
+
+    Running it again for a model that is registered changes nothing, unless another run has
+    moved the champion since.
+    """
+    registry = ports.registry
+    if registry is None:
+        raise InputError(
+            "register moves an alias and needs a model registry; run `tessera register` or "
+            "`tessera retrain`, not a bare stage or dvc repro"
+        )
+    pretrain, evaluate = (Receipt.read(paths.receipt(s)) for s in ("pretrain", "evaluate"))
+    model = Manifest.read(paths.model)
+    incumbent, known = registry.champion(), registry.find(model.digest)
+    if known is not None and _is_settled(paths.registration, known, incumbent, evaluate):
+        return _outcome(paths)
+    decision = _decide(incumbent, model.digest, evaluate, config, paths)
+    version = known or registry.register(
+        paths.model, _tags(config, ports, model, pretrain, evaluate)
+    )
+    registry.set_alias(
+        decision.alias, version.version, {"tessera.reasons": "; ".join(decision.reasons)}
+    )
+    champion = version if decision.alias == CHAMPION else incumbent
+    if champion is None:
+        raise RecordError("the registry lost its champion while this run was deciding; run again")
+    record = {
+        "model_name": config.register.model_name,
+        "candidate": _describe(version, pretrain.digest, evaluate.digest),
+        "champion": _champion_record(champion, paths),
+        "decision": {"alias": decision.alias, "reasons": list(decision.reasons)},
+    }
+    with atomic_folder(paths.registration) as folder:
+        _lay_out_champion(registry, champion, model.digest, paths, folder / "champion")
+        write_json(folder / REGISTRATION_NAME, record)
+        card = render_card(
+            config.register.model_name, version.version, pretrain, evaluate, decision
+        )
+        (folder / "card.md").write_text(card, encoding="utf-8")
+        write_manifest(folder, "registration", record)
+    return _outcome(paths)
+
+
+def _decide(
+    incumbent: RegisteredModel | None,
+    model_digest: str,
+    evaluate: Receipt,
+    config: PlatformConfig,
+    paths: Paths,
+) -> Decision:
+    if incumbent is not None and incumbent.model_digest == model_digest:
+        return Decision(alias=CHAMPION, reasons=("this model is the champion already",))
+    champion = None if incumbent is None else Scores.from_facts(_archived(incumbent, paths).facts)
+    return decide(Scores.from_facts(evaluate.facts), champion, config.register)
+
+
+def _is_settled(
+    folder: Path, known: RegisteredModel, champion: RegisteredModel | None, evaluate: Receipt
+) -> bool:
+    """Return whether the last registration still says all there is to say."""
+    path = folder / REGISTRATION_NAME
+    if champion is None or not path.is_file():
+        return False
+    record = read_json(path)
+    same = (
+        record["candidate"]["version"] == known.version
+        and record["candidate"]["evaluate"] == evaluate.digest
+        and record["champion"]["version"] == champion.version
+    )
+    return same and not find_differences(folder, Manifest.read(folder))
+
+
+def _outcome(paths: Paths) -> Outcome:
+    record = read_json(paths.registration / REGISTRATION_NAME)
+    champion = record["champion"]
+    facts = {
+        **record,
+        "champion_receipts": {stage: champion[stage] for stage in ("pretrain", "evaluate")},
+    }
+    return Outcome(outputs=(paths.registration / MANIFEST_NAME,), facts=facts)
+
+
+def _tags(
+    config: PlatformConfig, ports: Ports, model: Manifest, pretrain: Receipt, evaluate: Receipt
+) -> dict[str, str]:
+    """Return the pointers that the registry shows beside a version."""
+    return {
+        "tessera.model_digest": model.digest,
+        "tessera.receipt.pretrain": pretrain.digest,
+        "tessera.receipt.evaluate": evaluate.digest,
+        "tessera.config_digest": config.digest,
+        "tessera.git_commit": pretrain.code.commit,
+        "tessera.git_dirty": str(pretrain.code.dirty).lower(),
+        "tessera.simulated": str(evaluate.facts["simulated"]).lower(),
+        **ports.data_versions,
+    }
+
+
+def _archived(version: RegisteredModel, paths: Paths) -> Receipt:
+    """Return the evaluate receipt that a version was registered with."""
+    return Receipt.read(paths.lineage / f"{version.receipt}.json")
+
+
+def _champion_record(champion: RegisteredModel, paths: Paths) -> dict[str, Any]:
+    receipt = _archived(champion, paths)
+    return _describe(champion, receipt.upstream["pretrain"], champion.receipt)
+
+
+def _describe(version: RegisteredModel, pretrain: str, evaluate: str) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "model_digest": version.model_digest,
+        "pretrain": pretrain,
+        "evaluate": evaluate,
+    }
+
+
+def _lay_out_champion(
+    registry: ModelRegistry, champion: RegisteredModel, own_digest: str, paths: Paths, target: Path
+) -> None:
+    """Copy the champion's artifact, from this workspace or from the registry."""
+    if champion.model_digest == own_digest:
+        shutil.copytree(paths.model, target)
+    else:
+        registry.fetch(champion.version, target)
+    found = Manifest.read(target).digest
+    if found != champion.model_digest:
+        raise RecordError(
+            f"the registry's artifact of version {champion.version} has digest {found}, its tag "
+            f"says {champion.model_digest}; one of them was changed. Audit before going on"
+        )

@@ -1,0 +1,8 @@
+"""Samples of all tiles to globally shuffled shards, split by spatial block.
+
+::
+
+    plan    which block goes to which split, in which order the d-pixels stand
+    norms   statistics of the train split only
+    write   shards and manifest            reader   shards to a memory-mapped feed
+"""

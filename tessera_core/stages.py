@@ -1,0 +1,184 @@
+"""The stages, and the one way to run any of them.
+
+A stage package has a module ``stage`` with ``sources(config, paths)``, the files it reads from
+outside the chain, and ``run(config, paths, ports) -> Outcome``. Here the receipt is written and
+a stage whose inputs, settings and code are unchanged is reused. The command line and the
+Prefect tasks both come through ``run_stage``.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Protocol, cast
+
+from tessera_core.config import PlatformConfig
+from tessera_core.errors import RecordError, did_you_mean
+from tessera_core.ports import Ports
+from tessera_core.records.code import code_version, environment_digest
+from tessera_core.records.files import FileDigest, digest_file
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences
+from tessera_core.records.outcome import Outcome
+from tessera_core.records.paths import Paths
+from tessera_core.records.receipt import Receipt, reuse_key, write_receipt
+
+
+class StageModule(Protocol):
+    """What ``tessera_core.<stage>.stage`` provides."""
+
+    def sources(self, config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
+        """Return the digests of files from outside the chain."""
+
+    def run(self, config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
+        """Do the work and say what came out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of the cycle."""
+
+    name: str
+    """The one word for it: package, section, task, command."""
+
+    sections: tuple[str, ...]
+    """Settings that it reads."""
+
+    upstream: tuple[str, ...]
+    """Stages whose receipts it stands on."""
+
+    asks_registry: bool = False
+    """True where the registry, which others move, has a say: the stage looks every time."""
+
+    @property
+    def module(self) -> str:
+        """Import path of its code."""
+        return f"tessera_core.{self.name}.stage"
+
+
+_ALL: Final = (
+    Stage(name="ingest", sections=("ingest",), upstream=()),
+    Stage(name="quality", sections=("quality",), upstream=("ingest",)),
+    Stage(name="shuffle", sections=("shuffle",), upstream=("ingest", "quality")),
+    Stage(name="pretrain", sections=("pretrain",), upstream=("shuffle",)),
+    Stage(name="evaluate", sections=("evaluate",), upstream=("ingest", "pretrain")),
+    Stage(
+        name="register",
+        sections=("register",),
+        upstream=("pretrain", "evaluate"),
+        asks_registry=True,
+    ),
+    Stage(name="export", sections=("export",), upstream=("ingest", "register")),
+    Stage(name="audit", sections=("audit",), upstream=("export",)),
+)
+STAGES: Final[Mapping[str, Stage]] = MappingProxyType({stage.name: stage for stage in _ALL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageResult:
+    """What a caller of ``run_stage`` learns."""
+
+    receipt: Receipt
+    """The stage's current receipt."""
+
+    reused: bool
+    """True when nothing had to run."""
+
+
+def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> StageResult:
+    """Run one stage, or reuse its outputs when nothing that decides them has changed.
+
+    Raises:
+        RecordError: An upstream stage has not run in this workspace.
+        TesseraError: Whatever the stage itself refuses.
+    """
+    stage = _stage(name)
+    module = cast(StageModule, importlib.import_module(stage.module))
+    settings = {section: config.section(section) for section in stage.sections}
+    sources = module.sources(config, paths)
+    upstream = _upstream_digests(stage, paths)
+    code = code_version(stage.module)
+    key = reuse_key(name, settings, sources, upstream, code.closure)
+
+    current = _read_current(name, paths)
+    if current is not None and current.reuse_key == key and not stage.asks_registry:
+        if outputs_intact(current, paths):
+            return StageResult(receipt=current, reused=True)
+
+    outcome = module.run(config, paths, ports)
+    receipt = Receipt(
+        stage=name,
+        config=settings,
+        sources=sources,
+        upstream=upstream,
+        outputs=tuple(digest_file(path, paths.workspace) for path in outcome.outputs),
+        code=code,
+        environment=environment_digest(),
+        facts=outcome.facts,
+    )
+    archive_manifests(receipt, paths)
+    write_receipt(receipt, paths.receipt(name), paths.lineage)
+    unchanged = current is not None and current.digest == receipt.digest
+    return StageResult(receipt=receipt, reused=unchanged)
+
+
+def outputs_intact(receipt: Receipt, paths: Paths) -> bool:
+    """Return whether every output of a receipt is in the workspace, byte for byte."""
+    for output in receipt.outputs:
+        path = paths.workspace / output.path
+        if not path.is_file() or digest_file(path, paths.workspace).sha256 != output.sha256:
+            return False
+        if path.name == MANIFEST_NAME and find_differences(
+            path.parent, Manifest.read(path.parent)
+        ):
+            return False
+    return True
+
+
+def archive_manifests(receipt: Receipt, paths: Paths) -> None:
+    """Keep each produced manifest in the lineage, where a later run cannot replace it."""
+    from tessera_core.records.files import write_atomically
+
+    for output in receipt.outputs:
+        archived = paths.lineage / f"{output.sha256}.json"
+        if output.path.endswith(".json") and not archived.exists():
+            write_atomically(archived, (paths.workspace / output.path).read_bytes())
+
+
+def _stage(name: str) -> Stage:
+    if name not in STAGES:
+        raise RecordError(f"{name} is not a stage. {did_you_mean(name, STAGES)}")
+    return STAGES[name]
+
+
+def _read_current(name: str, paths: Paths) -> Receipt | None:
+    """Return the stage's current receipt, or None when there is none that can be read."""
+    try:
+        return Receipt.read(paths.receipt(name))
+    except RecordError:
+        return None
+
+
+def _upstream_digests(stage: Stage, paths: Paths) -> dict[str, str]:
+    """Return the digest of each upstream receipt, after checking that they belong together.
+
+    A quality verdict on samples that were replaced since is no verdict on the new ones.
+    """
+    receipts = {}
+    for earlier in stage.upstream:
+        path = paths.receipt(earlier)
+        if not path.is_file():
+            raise RecordError(
+                f"{stage.name} needs the receipt of {earlier}, but {path} is missing; "
+                f"run `tessera {earlier}` first"
+            )
+        receipts[earlier] = Receipt.read(path)
+    digests = {name: receipt.digest for name, receipt in receipts.items()}
+    for name, receipt in receipts.items():
+        for earlier in receipt.upstream.keys() & digests.keys():
+            if receipt.upstream[earlier] != digests[earlier]:
+                raise RecordError(
+                    f"the receipt of {name} stands on another {earlier} run "
+                    f"({receipt.upstream[earlier][:12]}) than the current one "
+                    f"({digests[earlier][:12]}); run `tessera {name}` again"
+                )
+    return digests

@@ -1,0 +1,69 @@
+"""Importing the core and asking for help cost no heavy library."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+HEAVY = {
+    "dvc",
+    "great_expectations",
+    "matplotlib",
+    "mlflow",
+    "pandas",
+    "prefect",
+    "rasterio",
+    "scipy",
+    "sklearn",
+    "torch",
+    "zarr",
+}
+
+
+def imported_packages(repo, *arguments: str) -> set[str]:
+    """Top-level packages a Python process imports; it must exit with 0."""
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    # import time:  self [us] | cumulative | imported package
+    reports = (line for line in run.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in reports}
+
+
+def tessera_command(repo) -> str:
+    """What the installed ``tessera`` script runs, as pyproject.toml declares it."""
+    project = tomllib.loads((repo / "pyproject.toml").read_text("utf-8"))["project"]
+    module, function = project["scripts"]["tessera"].split(":")
+    return f"import sys; from {module} import {function}; sys.exit({function}())"
+
+
+def test_the_measure_sees_an_import_inside_a_function(repo):
+    packages = imported_packages(repo, "-c", "def late():\n    import wave\nlate()")
+
+    assert "wave" in packages
+
+
+@pytest.mark.parametrize("module", ["tessera_core", "flows"])
+def test_importing_the_package_loads_no_heavy_library(repo, module):
+    packages = imported_packages(repo, "-c", f"import {module}")
+
+    assert module in packages
+    assert packages & HEAVY == set()
+
+
+def test_help_of_the_core_loads_no_heavy_library(repo):
+    packages = imported_packages(repo, "-m", "tessera_core", "--help")
+
+    assert packages & HEAVY == set()
+
+
+def test_help_of_tessera_loads_no_heavy_library(repo):
+    packages = imported_packages(repo, "-c", tessera_command(repo), "--help")
+
+    assert packages & HEAVY == set()
