@@ -46,9 +46,9 @@ def describe(stage: str, facts: Mapping[str, Any]) -> str:
             decision = facts["decision"]
             return f"version {facts['candidate']['version']} is {decision['alias']}"
         case "export":
-            return f"{facts['num_pixels']:,} embeddings in {facts['name']}"
+            return f"{facts['num_pixels']:,} embeddings in {facts['export']}"
         case "audit":
-            return f"{facts['verdict']}: {facts['num_files']} files verified"
+            return f"{facts['num_files']:,} files behind the export verified"
         case _:
             return ""
 

@@ -1,7 +1,6 @@
 """The dataset flow: ingest, quality gate, shuffle."""
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import tasks
 from flows.context import load_context
@@ -9,7 +8,7 @@ from flows.context import load_context
 STAGES = ["ingest", "quality", "shuffle"]
 
 
-@flow(name="dataset", task_runner=ThreadPoolTaskRunner(max_workers=2), persist_result=False)
+@flow(name="dataset", persist_result=False)
 def dataset(root: str, overrides: list[str]) -> dict[str, str]:
     """Turn scenes into shards and return DVC's md5 of each data set."""
     context = load_context(root, overrides)

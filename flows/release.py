@@ -1,7 +1,6 @@
 """The release flow: register, export, audit."""
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import tasks
 from flows.context import load_context
@@ -9,7 +8,7 @@ from flows.context import load_context
 STAGES = ["export", "audit"]
 
 
-@flow(name="release", task_runner=ThreadPoolTaskRunner(max_workers=1), persist_result=False)
+@flow(name="release", persist_result=False)
 def release(root: str, overrides: list[str], data_versions: dict[str, str]) -> dict[str, str]:
     """Decide who is champion, publish its embeddings and certify them."""
     context = load_context(root, overrides)

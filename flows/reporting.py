@@ -64,7 +64,7 @@ def replay_history(context: Context, tracker: Tracker) -> None:
 
 def log_evaluation_once(context: Context, tracker: Any, receipt: Receipt) -> None:
     """Log scores, figures and report, unless this very evaluation is in the run already."""
-    from tessera_core.evaluate.report import log_evaluation
+    from tessera_core.evaluate.tracking import log_evaluation
 
     if tracker.has_tag(EVALUATED_TAG, receipt.digest):
         return
@@ -144,8 +144,8 @@ def summarise(context: Context) -> dict[str, Any]:
         "simulated": evaluated["simulated"],
         "scores": headline_lines(evaluated),
         "skipped": evaluated["skipped"],
-        "export": str(paths.exports / receipts["export"].facts["name"]),
+        "export": str(paths.exports / receipts["export"].facts["export"]),
         "report": str(paths.evaluation / "report.html"),
         "certificate": str(paths.audit / "certificate.html"),
-        "verdict": receipts["audit"].facts["verdict"],
+        "verdict": "passed" if receipts["audit"].facts["passed"] else "failed",
     }

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 OPT_OUTS: Final = {
@@ -34,7 +33,7 @@ class Settings(BaseSettings):
     prefect_logging_level: str = ""
     """Prefect's console log level; empty = only failures that no message of ours explains."""
 
-    task_threads: int = Field(default=2, ge=1, alias="TESSERA_TASK_THREADS")
+    prefect_tasks_runner_thread_pool_max_workers: int = 2
     """Tiles that are worked on at the same time."""
 
 
@@ -57,6 +56,9 @@ def activate(root: Path) -> Settings:
         "MLFLOW_TRACKING_URI": uri,
         "PREFECT_HOME": home,
         "PREFECT_LOGGING_LEVEL": level,
+        "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS": str(
+            settings.prefect_tasks_runner_thread_pool_max_workers
+        ),
     }
     for name, value in chosen.items():
         os.environ.setdefault(name, value)

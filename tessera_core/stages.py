@@ -46,8 +46,8 @@ class Stage:
     upstream: tuple[str, ...]
     """Stages whose receipts it stands on."""
 
-    asks_registry: bool = False
-    """True where the registry, which others move, has a say: the stage looks every time."""
+    looks_every_time: bool = False
+    """True where more than inputs decides: the registry that others move, bytes on disk."""
 
     @property
     def module(self) -> str:
@@ -65,10 +65,10 @@ _ALL: Final = (
         name="register",
         sections=("register",),
         upstream=("pretrain", "evaluate"),
-        asks_registry=True,
+        looks_every_time=True,
     ),
     Stage(name="export", sections=("export",), upstream=("ingest", "register")),
-    Stage(name="audit", sections=("audit",), upstream=("export",)),
+    Stage(name="audit", sections=("audit",), upstream=("export",), looks_every_time=True),
 )
 STAGES: Final[Mapping[str, Stage]] = MappingProxyType({stage.name: stage for stage in _ALL})
 
@@ -100,7 +100,7 @@ def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> 
     key = reuse_key(name, settings, sources, upstream, code.closure)
 
     current = _read_current(name, paths)
-    if current is not None and current.reuse_key == key and not stage.asks_registry:
+    if current is not None and current.reuse_key == key and not stage.looks_every_time:
         if outputs_intact(current, paths):
             return StageResult(receipt=current, reused=True)
 
@@ -127,9 +127,7 @@ def outputs_intact(receipt: Receipt, paths: Paths) -> bool:
         path = paths.workspace / output.path
         if not path.is_file() or digest_file(path, paths.workspace).sha256 != output.sha256:
             return False
-        if path.name == MANIFEST_NAME and find_differences(
-            path.parent, Manifest.read(path.parent)
-        ):
+        if path.name == MANIFEST_NAME and find_differences(path.parent, Manifest.read(path.parent)):
             return False
     return True
 

@@ -12,12 +12,9 @@ TILE_RETRY_DELAYS_S = [5, 30]
 TILE_TIMEOUT_S = 1800
 
 
-def map_as_tasks(
-    name: str, function: Callable[[Any], Any], items: Iterable[Any]
-) -> list[Any]:
+def map_as_tasks(name: str, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """Run a function over items, each as its own task run with retries and a timeout."""
     mapped = task(
-        _call,
         name=name,
         task_run_name=name + "/{label}",
         retries=TILE_RETRIES,
@@ -25,7 +22,7 @@ def map_as_tasks(
         retry_condition_fn=is_worth_a_retry,
         timeout_seconds=TILE_TIMEOUT_S,
         persist_result=False,
-    )
+    )(_call)
     listed = list(items)
     labels = [_label(item) for item in listed]
     # The work travels in a closure: Prefect would otherwise walk through every argument.

@@ -11,7 +11,7 @@ from mlflow.pyfunc import PythonModel
 BATCH_SIZE = 1024
 
 
-class TesseraEncoder(PythonModel):  # type: ignore[misc]
+class TesseraEncoder(PythonModel):
     """Embed rows of the samples schema."""
 
     def load_context(self, context: Any) -> None:

@@ -29,9 +29,7 @@ SAMPLE_COLUMNS: Final = (
 )  # fmt: skip
 SIGNATURE: Final = ModelSignature(
     inputs=Schema([ColSpec(Array(DataType.long), name) for name in SAMPLE_COLUMNS]),
-    outputs=Schema(
-        [ColSpec(Array(DataType.long), "codes"), ColSpec(DataType.float, "scale")]
-    ),
+    outputs=Schema([ColSpec(Array(DataType.long), "codes"), ColSpec(DataType.float, "scale")]),
 )
 
 
@@ -102,9 +100,7 @@ class MlflowRegistry:
             self._client.delete_registered_model_alias(self._name, CHALLENGER)
 
 
-def _register_version(
-    client: MlflowClient, name: str, info: Any, tags: Mapping[str, str]
-) -> Any:
+def _register_version(client: MlflowClient, name: str, info: Any, tags: Mapping[str, str]) -> Any:
     try:
         client.create_registered_model(name)
     except MlflowException as error:

@@ -34,9 +34,7 @@ class MlflowTracker:
             if name not in known
         ]
         for start in range(0, len(entries), PARAMS_PER_CALL):
-            self._client.log_batch(
-                self.run_id, params=entries[start : start + PARAMS_PER_CALL]
-            )
+            self._client.log_batch(self.run_id, params=entries[start : start + PARAMS_PER_CALL])
 
     def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Record numbers of one step in one call; MLflow cannot hold NaN."""

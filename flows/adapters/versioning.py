@@ -3,8 +3,12 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tessera_core.records.paths import Paths
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
@@ -35,7 +39,8 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
                 repo.commit(target=stage, force=True)
         else:
             repo.add([str(path) for path in _outputs(paths, stages)])
-        repo.reset()
+    # A new view of the repository: the old one still holds the digests from before.
+    with Repo(str(paths.root)) as repo:
         return _digests(repo, paths)
 
 
@@ -51,11 +56,10 @@ def _outputs(paths: Paths, stages: Sequence[str]) -> list[Path]:
     return [path for stage in stages for path in kept.get(stage, []) if path.exists()]
 
 
-def _digests(repo: object, paths: Paths) -> dict[str, str]:
+def _digests(repo: "Repo", paths: Paths) -> dict[str, str]:
     wanted = {paths.samples: "dvc.samples", paths.shards: "dvc.shards", paths.model: "dvc.model"}
-    outs = repo.index.outs  # type: ignore[attr-defined]
     return {
         wanted[Path(out.fs_path)]: str(out.hash_info.value)
-        for out in outs
+        for out in repo.index.outs
         if Path(out.fs_path) in wanted and out.hash_info
     }

@@ -67,8 +67,8 @@ class TileGrid:
     def centres(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return eastings (width,) and northings (height,) of the pixel centres, metres."""
         half = TILE_RESOLUTION_M / 2
-        x = self.west + half + TILE_RESOLUTION_M * np.arange(self.width)
-        y = self.north - half - TILE_RESOLUTION_M * np.arange(self.height)
+        x = self.west + half + TILE_RESOLUTION_M * np.arange(self.width, dtype=np.float64)
+        y = self.north - half - TILE_RESOLUTION_M * np.arange(self.height, dtype=np.float64)
         return x, y
 
 

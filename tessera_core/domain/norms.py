@@ -36,8 +36,11 @@ class BandStats:
     def apply(self, stored: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
         """Return ``(stored - mean) / (std + 1e-9)`` as float32; bands on the last axis."""
         # float32 first: subtracting from uint16 would wrap around.
-        values = stored.astype(np.float32) - np.float32(self.mean)
-        return values / (np.float32(self.std) + np.float32(EPSILON))
+        values = stored.astype(np.float32) - np.array(self.mean, np.float32)
+        normalised: npt.NDArray[np.float32] = values / (
+            np.array(self.std, np.float32) + np.float32(EPSILON)
+        )
+        return normalised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

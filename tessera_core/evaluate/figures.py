@@ -58,9 +58,7 @@ def draw_curve(curve: Mapping[str, Any], *, is_simulated: bool) -> Figure:
         ends = []
         for model, series in curve["series"].items():
             colour = MODEL_COLOURS[model]
-            axes.fill_between(
-                counts, series["low"], series["high"], color=colour, alpha=0.13, lw=0
-            )
+            axes.fill_between(counts, series["low"], series["high"], color=colour, alpha=0.13, lw=0)
             axes.plot(counts, series["mean"], color=colour, lw=2, marker="o", ms=5)
             ends.append((series["mean"][-1], MODEL_LABELS[model], colour))
         axes.axhline(curve["chance"], color=FAINT, lw=1, ls=(0, (1, 2)))

@@ -26,7 +26,7 @@ from tessera_core.records.samples import TileSamples, list_tiles, read_tile
 
 if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
-    from tessera_core.model.artifact import ModelArtifact
+    from tessera_core.model.embed import ModelArtifact
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -34,7 +34,7 @@ Ints = npt.NDArray[np.int64]
 BLOCK_SIZE_M: Final = 160
 """Edge of the blocks that stand in for fields where there are none."""
 
-EMBED_BATCH: Final = 1024
+EMBED_BATCH: Final = 256
 MAX_MAPPED_PIXELS: Final = 250_000
 """Tiles beyond this many d-pixels are not drawn, so only their labelled ones are embedded."""
 
@@ -131,7 +131,13 @@ class Gathered:
 
 def label_files(config: "PlatformConfig", paths: Paths) -> tuple[FileDigest, ...]:
     """Return the digests of the label rasters and legends."""
-    return label_sources(_folders(config, paths), paths.root)
+    return label_sources(label_places(config, paths), paths.root)
+
+
+def label_places(config: "PlatformConfig", paths: Paths) -> list[Path]:
+    """Return the folders that hold label rasters."""
+    ingest = config.ingest
+    return label_folders(paths.root, config.evaluate.labels, ingest.source, ingest.path)
 
 
 def gather(config: "PlatformConfig", paths: Paths, artifact: "ModelArtifact") -> Gathered:
@@ -147,7 +153,7 @@ def gather(config: "PlatformConfig", paths: Paths, artifact: "ModelArtifact") ->
     folders = list_tiles(paths.samples)
     if not folders:
         raise RecordError(f"no samples in {paths.samples}; run `tessera ingest` first")
-    sources = _folders(config, paths)
+    sources = label_places(config, paths)
     crops: list[Labelled] = []
     heights: list[Labelled] = []
     mapped: list[MappedTile] = []
@@ -157,9 +163,13 @@ def gather(config: "PlatformConfig", paths: Paths, artifact: "ModelArtifact") ->
         truth = _read_truth(tile, sources, config.evaluate)
         digests.append(_digest_labels(tile, truth.labels))
         is_mapped = num_mapped + len(tile) <= MAX_MAPPED_PIXELS
-        rows = np.arange(len(tile)) if is_mapped else truth.all_rows
-        embedding = np.full((len(tile), artifact.config.embedding_dim), np.nan, np.float32)
-        embedding[rows] = embed_pixels(artifact, tile.pixels.take(rows), batch_size=EMBED_BATCH)
+        if is_mapped:
+            embedding = embed_pixels(artifact, tile.pixels, batch_size=EMBED_BATCH)
+        else:
+            rows, width = truth.all_rows, artifact.config.embedding_dim
+            embedding = np.full((len(tile), width), np.nan, np.float32)
+            few = tile.pixels.take(rows)
+            embedding[rows] = embed_pixels(artifact, few, batch_size=EMBED_BATCH)
         labels = truth.labels
         crops.append(
             _part(tile, truth.crop_rows, labels.crop_type, truth.field, truth.key, embedding)
@@ -232,9 +242,7 @@ def _read_truth(tile: TileSamples, sources: list[Path], settings: EvaluateConfig
     )
 
 
-def _map_tile(
-    tile: TileSamples, embedding: npt.NDArray[np.float32], crop_type: Ints
-) -> MappedTile:
+def _map_tile(tile: TileSamples, embedding: npt.NDArray[np.float32], crop_type: Ints) -> MappedTile:
     return MappedTile(
         year=tile.year,
         grid=tile.grid,
@@ -243,11 +251,6 @@ def _map_tile(
         embedding=embedding,
         crop_type=crop_type,
     )
-
-
-def _folders(config: "PlatformConfig", paths: Paths) -> list[Path]:
-    ingest = config.ingest
-    return label_folders(paths.root, config.evaluate.labels, ingest.source, ingest.path)
 
 
 def _random_keys(tile: TileSamples, seed: int) -> Floats:

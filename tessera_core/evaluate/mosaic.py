@@ -51,8 +51,7 @@ def place_tiles(grids: Sequence[TileGrid]) -> Placement:
         west = min(grid.west for grid in grids)
         north = max(grid.north for grid in grids)
         offsets = tuple(
-            (round((north - grid.north) / size), round((grid.west - west) / size))
-            for grid in grids
+            (round((north - grid.north) / size), round((grid.west - west) / size)) for grid in grids
         )
         height = max(top + grid.height for (top, _), grid in zip(offsets, grids, strict=True))
         width = max(left + grid.width for (_, left), grid in zip(offsets, grids, strict=True))

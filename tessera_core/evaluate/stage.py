@@ -6,15 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tessera_core.evaluate.features import raw_features
-from tessera_core.evaluate.labelled import EMBED_BATCH, Gathered, Labelled, gather, label_files
+from tessera_core.evaluate.labelled import (
+    EMBED_BATCH,
+    Gathered,
+    Labelled,
+    gather,
+    label_files,
+    label_places,
+)
 from tessera_core.evaluate.predictions import PREDICTIONS_NAME, predictions_table
 from tessera_core.evaluate.tasks.canopy_height import score_canopy_height
 from tessera_core.evaluate.tasks.crop_type import class_names, score_crop_type
 from tessera_core.evaluate.tasks.result import FeatureSets, TaskResult
-from tessera_core.evaluate.tracking import log_scores
+from tessera_core.evaluate.tracking import EVALUATION_NAME, FIGURES, REPORT_NAME
 from tessera_core.ports import Ports
 from tessera_core.records.files import FileDigest, atomic_folder, read_json, write_json
-from tessera_core.records.labels import label_folders, read_legend
+from tessera_core.records.labels import read_legend
 from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.paths import Paths
@@ -24,9 +31,9 @@ if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
     from tessera_core.model.artifact import ModelArtifact
 
-EVALUATION_NAME: Final = "evaluation.json"
-REPORT_NAME: Final = "report.html"
-FIGURES: Final = ("curve.png", "confusion.png", "pca_map.png")
+HEADLINE_METRICS: Final = {"crop_type": "accuracy", "canopy_height": "r2"}
+"""The one metric of each task that receipts and registers show."""
+
 CATALOGUE_NAME: Final = "catalog.json"
 SIMULATION_KEY: Final = "tessera:simulation"
 """What the simulator writes into the catalogue it makes."""
@@ -47,7 +54,7 @@ def run(config: "PlatformConfig", paths: Paths, ports: Ports) -> Outcome:
     artifact = load_artifact(paths.model)
     untrained = random_artifact(artifact, config.evaluate.seed)
     gathered = gather(config, paths, artifact)
-    legend = read_legend(_label_folders(config, paths))
+    legend = read_legend(label_places(config, paths))
 
     def featurise(labelled: Labelled) -> FeatureSets:
         return compute_features(labelled, untrained)
@@ -62,10 +69,6 @@ def run(config: "PlatformConfig", paths: Paths, ports: Ports) -> Outcome:
         write_report(building, evaluation)
         write_manifest(building, "evaluation", _facts(evaluation))
 
-    log_scores(ports.tracker, evaluation)
-    for name in (REPORT_NAME, EVALUATION_NAME, *FIGURES):
-        if (paths.evaluation / name).is_file():
-            ports.tracker.log_artifact(paths.evaluation / name, "evaluation")
     return Outcome(outputs=(paths.evaluation / MANIFEST_NAME,), facts=_facts(evaluation))
 
 
@@ -160,23 +163,9 @@ def write_report(folder: Path, evaluation: Mapping[str, Any]) -> None:
     (folder / REPORT_NAME).write_text(render_report(evaluation, figures), encoding="utf-8")
 
 
-def _label_folders(config: "PlatformConfig", paths: Paths) -> list[Path]:
-    ingest = config.ingest
-    return label_folders(paths.root, config.evaluate.labels, ingest.source, ingest.path)
-
-
 def _facts(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a reader of the receipt wants to know first."""
-    headline = {"crop_type": ("encoder/linear", "accuracy"), "canopy_height": ("encoder/ridge", "r2")}
-    scores = {}
-    for task, (model, metric) in headline.items():
-        report = evaluation["tasks"][task]
-        found = report["scores"].get(model)
-        scores[task] = {
-            "status": report["status"],
-            "reason": report["reason"],
-            **({metric: found[metric]} if found else {}),
-        }
+    tasks = evaluation["tasks"]
     return {
         "simulated": evaluation["simulated"],
         "model_digest": evaluation["model_digest"],
@@ -184,5 +173,14 @@ def _facts(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "num_fields": evaluation["num_fields"],
         "num_pixels": evaluation["num_pixels"],
         "seed": evaluation["protocol"]["seed"],
-        "tasks": scores,
+        "status": {task: tasks[task]["status"] for task in HEADLINE_METRICS},
+        "skipped": {
+            task: tasks[task]["reason"] for task in HEADLINE_METRICS if tasks[task]["reason"]
+        },
+        "headline": {
+            task: {
+                model: {metric: scores[metric]} for model, scores in tasks[task]["scores"].items()
+            }
+            for task, metric in HEADLINE_METRICS.items()
+        },
     }

@@ -1,10 +1,25 @@
 """What the tracker gets: every score as one flat metric, the curve with labels as its steps."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from tessera_core.evaluate.tasks.result import SCORED
 from tessera_core.ports import Tracker
+from tessera_core.records.files import read_json
+
+
+EVALUATION_NAME: Final = "evaluation.json"
+REPORT_NAME: Final = "report.html"
+FIGURES: Final = ("curve.png", "confusion.png", "pca_map.png")
+
+
+def log_evaluation(folder: Path, tracker: Tracker) -> None:
+    """Log scores, figures and report of an evaluation folder."""
+    log_scores(tracker, read_json(folder / EVALUATION_NAME))
+    for name in (REPORT_NAME, EVALUATION_NAME, *FIGURES):
+        if (folder / name).is_file():
+            tracker.log_artifact(folder / name, "evaluation")
 
 
 def log_scores(tracker: Tracker, evaluation: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 REGISTRATION_NAME: Final = "registration.json"
 IDENTITY_LENGTH: Final = 12
-CIRCUMSTANCES: Final = ("register_receipt",)
+CIRCUMSTANCES: Final = ("register_receipt", "pretrain_receipt")
 """Facts of the run that published, not of the content: another run may differ in them."""
 
 MAX_LISTED: Final = 10
@@ -226,9 +226,8 @@ def _publish(building: Path, target: Path, manifest: Manifest) -> None:
     if faults:
         raise RecordError(
             f"{target} was published before with other content: {_listed(faults)}. A published "
-            "export never changes: restore it with `dvc checkout`; if the code or its libraries "
-            "now give other embeddings, register the model as a new version, or move the "
-            "folder away"
+            "export never changes. If the folder was damaged, move it away and export again; if "
+            "code or libraries now give other embeddings, train and register a new version"
         )
 
 

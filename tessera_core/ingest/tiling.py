@@ -17,9 +17,7 @@ Bounds = tuple[float, float, float, float]
 DEGREES_PER_ZONE = 6
 
 
-def cut_tiles(
-    items: Iterable[StacItem], bbox: Bounds | None, tile_size: int
-) -> list[TileGrid]:
+def cut_tiles(items: Iterable[StacItem], bbox: Bounds | None, tile_size: int) -> list[TileGrid]:
     """Return the tiles that cover an area, row by row from the north-west.
 
     Args:

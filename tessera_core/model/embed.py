@@ -16,7 +16,7 @@ from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.norms import NormStats
 from tessera_core.domain.views import bucket_length, v2_bucket_positions
 from tessera_core.model.encoder import Encoder, EncoderConfig
-from tessera_core.model.tokens import OpticalStream, RadarStream
+from tessera_core.model.tokens import optical_stream, radar_stream
 
 Rows = npt.NDArray[np.int64]
 
@@ -62,8 +62,8 @@ def embed_pixels(
             batches, desc=progress, disable=None if progress else True, leave=False
         ):
             streams = (
-                OpticalStream(pixels, rows, artifact.norms),
-                RadarStream(pixels, rows, artifact.norms),
+                optical_stream(pixels, rows, artifact.norms),
+                radar_stream(pixels, rows, artifact.norms),
             )
             tokens = [
                 torch.from_numpy(stream.take(_bucket_indices(stream.valid_BT, bucket)))

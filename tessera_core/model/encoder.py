@@ -110,12 +110,13 @@ class SensorEncoder(nn.Module):
         for layer in self.layers:
             hidden_BTD = layer(hidden_BTD)
         weight_BT1 = torch.softmax(self.pool(hidden_BTD), dim=1)
-        return (weight_BT1 * hidden_BTD).sum(dim=1)
+        pooled_BD: Tensor = (weight_BT1 * hidden_BTD).sum(dim=1)
+        return pooled_BD
 
     def encode_days(self, day_BT: Tensor) -> Tensor:
         """Return sine and cosine of the raw day of year, interleaved (method.md 4.1).
 
-        Always float32: bfloat16 cannot tell day 257 from 258.
+        Always float32: bfloat16 cannot tell day 257 from 256.
         """
         frequency_D = self.frequency_D
         assert isinstance(frequency_D, Tensor)  # noqa: S101 - buffers are typed as modules too

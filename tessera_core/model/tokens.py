@@ -3,6 +3,8 @@
 Shapes: B d-pixels, T observations, C bands + 1.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,53 +21,49 @@ def series_tokens(series: Series, index: npt.NDArray[np.integer], stats: BandSta
     return np.concatenate([values, days[..., None]], axis=-1)
 
 
-class RadarStream:
-    """Both orbits of some d-pixels as one padded stream, ascending first (method.md 3.1).
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenStream:
+    """All observations of some d-pixels by one sensor, padded, as model input."""
+
+    tokens_BTC: Tokens
+    """(B, T, bands + 1)."""
+
+    valid_BT: npt.NDArray[np.bool_]
+    """(B, T), False where obscured, missing or padded."""
+
+    def take(self, chosen_BK: npt.NDArray[np.integer]) -> Tokens:
+        """Return the chosen tokens (B, K, bands + 1).
+
+        A d-pixel without any valid observation gets zeros, day 0 included (method.md 3.2).
+        """
+        if self.tokens_BTC.shape[1] == 0:
+            return np.zeros((*chosen_BK.shape, self.tokens_BTC.shape[2]), np.float32)
+        taken = np.take_along_axis(self.tokens_BTC, chosen_BK[..., None], axis=1)
+        taken[~self.valid_BT.any(axis=1)] = 0
+        return taken
+
+
+def optical_stream(
+    pixels: DPixels, rows: npt.NDArray[np.integer], norms: NormStats
+) -> TokenStream:
+    """Return the Sentinel-2 observations of some d-pixels."""
+    index, _, valid = pixels.optical.padded(rows)
+    return TokenStream(
+        tokens_BTC=series_tokens(pixels.optical, index, norms.s2), valid_BT=valid
+    )
+
+
+def radar_stream(pixels: DPixels, rows: npt.NDArray[np.integer], norms: NormStats) -> TokenStream:
+    """Return both orbits of some d-pixels as one stream, ascending first (method.md 3.1).
 
     Each orbit keeps its own statistics, so tokens are built per orbit and joined here.
     """
-
-    def __init__(self, pixels: DPixels, rows: npt.NDArray[np.integer], norms: NormStats) -> None:
-        parts = (
-            (pixels.ascending, norms.s1_ascending),
-            (pixels.descending, norms.s1_descending),
-        )
-        tokens, valid = [], []
-        for series, stats in parts:
-            index, _, is_valid = series.padded(rows)
-            tokens.append(series_tokens(series, index, stats))
-            valid.append(is_valid)
-        self.tokens_BTC: Tokens = np.concatenate(tokens, axis=1)
-        """(B, T, 3)."""
-        self.valid_BT: npt.NDArray[np.bool_] = np.concatenate(valid, axis=1)
-        """(B, T)."""
-
-    def take(self, chosen_BK: npt.NDArray[np.integer]) -> Tokens:
-        """Return the chosen tokens (B, K, 3); zero rows where a d-pixel has no observation."""
-        return take_tokens(self.tokens_BTC, self.valid_BT, chosen_BK)
-
-
-class OpticalStream:
-    """The Sentinel-2 observations of some d-pixels as one padded stream."""
-
-    def __init__(self, pixels: DPixels, rows: npt.NDArray[np.integer], norms: NormStats) -> None:
-        index, _, valid = pixels.optical.padded(rows)
-        self.tokens_BTC: Tokens = series_tokens(pixels.optical, index, norms.s2)
-        """(B, T, 11)."""
-        self.valid_BT: npt.NDArray[np.bool_] = valid
-        """(B, T)."""
-
-    def take(self, chosen_BK: npt.NDArray[np.integer]) -> Tokens:
-        """Return the chosen tokens (B, K, 11); zero rows where nothing is clear."""
-        return take_tokens(self.tokens_BTC, self.valid_BT, chosen_BK)
-
-
-def take_tokens(
-    tokens_BTC: Tokens, valid_BT: npt.NDArray[np.bool_], chosen_BK: npt.NDArray[np.integer]
-) -> Tokens:
-    """Return the chosen tokens; a d-pixel without any valid one gets zeros, day 0 included."""
-    if tokens_BTC.shape[1] == 0:
-        return np.zeros((*chosen_BK.shape, tokens_BTC.shape[2]), np.float32)
-    taken = np.take_along_axis(tokens_BTC, chosen_BK[..., None], axis=1)
-    taken[~valid_BT.any(axis=1)] = 0
-    return taken
+    parts = ((pixels.ascending, norms.s1_ascending), (pixels.descending, norms.s1_descending))
+    tokens, valid = [], []
+    for series, stats in parts:
+        index, _, is_valid = series.padded(rows)
+        tokens.append(series_tokens(series, index, stats))
+        valid.append(is_valid)
+    return TokenStream(
+        tokens_BTC=np.concatenate(tokens, axis=1), valid_BT=np.concatenate(valid, axis=1)
+    )

@@ -14,7 +14,7 @@ from torch import Tensor
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.norms import NormStats
 from tessera_core.domain.views import draw_view, view_overlap
-from tessera_core.model.tokens import OpticalStream, RadarStream
+from tessera_core.model.tokens import optical_stream, radar_stream
 
 EPOCH_STREAM: Final = 0
 VIEW_STREAM: Final = 1
@@ -70,7 +70,7 @@ def draw_batch(
     """Draw two independent views of a step's d-pixels."""
     rows = rows_of_step(step, len(pixels), batch_size, seed)
     rng = np.random.default_rng([seed, VIEW_STREAM, step])
-    optical, radar = OpticalStream(pixels, rows, norms), RadarStream(pixels, rows, norms)
+    optical, radar = optical_stream(pixels, rows, norms), radar_stream(pixels, rows, norms)
     chosen = [
         (draw_view(optical.valid_BT, view_length, rng), draw_view(radar.valid_BT, view_length, rng))
         for _ in range(2)

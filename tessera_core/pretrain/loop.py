@@ -64,9 +64,7 @@ def train(
     """
     torch.manual_seed(config.seed)
     encoder = Encoder(shape)
-    projector = build_projector(
-        config.embedding_dim, config.projector_dim, config.projector_layers
-    )
+    projector = build_projector(config.embedding_dim, config.projector_dim, config.projector_layers)
     model = nn.ModuleDict({"encoder": encoder, "projector": projector})
     optimizer = build_optimizer(model, config)
     start, history = load_checkpoint(checkpoints, model, optimizer)
@@ -82,7 +80,7 @@ def train(
         torch.manual_seed(config.seed + 1_000_003 * (step + 1))
         model.train()
         embedding_BE, loss = training_loss(encoder, projector, batch, config)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss.total.backward()
         grad_norm = clip_grad_norm_(model.parameters(), config.max_grad_norm)
         require_finite(step, loss=loss.total.item(), gradient=grad_norm.item())
         optimizer.step()

@@ -12,7 +12,7 @@ from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.model.encoder import FAMILY, Encoder, EncoderConfig, count_parameters
 from tessera_core.pretrain.loop import train
-from tessera_core.pretrain.probe import linear_probe_accuracy
+from tessera_core.pretrain.probe import linear_probe_accuracy, thin_classes
 from tessera_core.records.code import closure_digest
 from tessera_core.records.files import FileDigest, digest_json, write_json
 from tessera_core.records.labels import UNLABELLED, label_folders, label_sources, read_labels
@@ -34,6 +34,7 @@ NUM_CANARIES = 8
 NUM_PROBE_PIXELS = 1500
 PROBE_FOLDS = 3
 PROBE_BATCH = 512
+MIN_CLASSES = 2
 
 
 def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
@@ -48,7 +49,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     torch.set_num_threads(settings.num_threads)
     torch.use_deterministic_algorithms(True)
     # Filling fresh tensors with NaN finds reads of uninitialised memory, at an eighth of the step.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     shards = Manifest.read(paths.shards)
     norms = read_norms(paths.shards)
     feed = open_feed(paths.shards, "train", paths.feed_cache)
@@ -114,10 +115,11 @@ def _build_probe(
     """Return a function that scores an encoder on crop labels, or None without labels."""
     labels = read_labels(_label_folders(config, paths), feed.epsg, feed.x, feed.y)
     labelled = np.flatnonzero((labels.crop_type != UNLABELLED) & (labels.parcel > 0))
-    if len(np.unique(labels.crop_type[labelled])) < 2:
-        return None
     # The feed is shuffled, so its first labelled d-pixels are a random draw.
     rows = labelled[:NUM_PROBE_PIXELS]
+    thin = thin_classes(labels.crop_type[rows], labels.parcel[rows], PROBE_FOLDS)
+    if len(np.unique(labels.crop_type[rows])) - len(thin) < MIN_CLASSES:
+        return None
     pixels = feed.pixels.take(rows)
     score = partial(
         linear_probe_accuracy,

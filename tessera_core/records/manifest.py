@@ -68,9 +68,7 @@ class Manifest:
 
 def write_manifest(folder: Path, kind: str, facts: Mapping[str, Any]) -> Manifest:
     """Digest every file in ``folder`` and write its manifest; call it last."""
-    entries = tuple(
-        file for file in digest_tree(folder, folder) if file.path != MANIFEST_NAME
-    )
+    entries = tuple(file for file in digest_tree(folder, folder) if file.path != MANIFEST_NAME)
     manifest = Manifest(kind=kind, files=entries, facts=facts)
     write_json(folder / MANIFEST_NAME, manifest.to_dict())
     return manifest

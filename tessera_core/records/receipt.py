@@ -62,9 +62,7 @@ class Receipt:
         The commit and the environment are recorded but do not force a rerun: the import
         closure says whether the stage's own code changed.
         """
-        return reuse_key(
-            self.stage, self.config, self.sources, self.upstream, self.code.closure
-        )
+        return reuse_key(self.stage, self.config, self.sources, self.upstream, self.code.closure)
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes that are stored and hashed."""

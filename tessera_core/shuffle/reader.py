@@ -56,8 +56,7 @@ def open_feed(shards: Path, split: str, cache: Path) -> Feed:
         table = pa.concat_tables([part.replace_schema_metadata(None) for part in tables])
         _materialise(table, folder)
     arrays = {
-        path.stem: np.load(path, mmap_mode="r", allow_pickle=False)
-        for path in folder.glob("*.npy")
+        path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")
     }
     return Feed(
         pixels=DPixels(

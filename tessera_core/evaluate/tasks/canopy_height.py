@@ -27,7 +27,7 @@ from tessera_core.pretrain.probe import grouped_folds
 
 TASK: Final = "canopy_height"
 CHALLENGER: Final = "encoder/ridge"
-BASELINES: Final = ("random_encoder/ridge", "raw_forest")
+BASELINES: Final = ("random_encoder/ridge", "raw_forest", "raw/ridge")
 
 
 def score_canopy_height(
@@ -79,13 +79,12 @@ def _predict(
     settings: EvaluateConfig,
 ) -> dict[str, Any]:
     """Return model -> out-of-fold heights in metres, (N,)."""
-    forest: Probe = partial(
-        predict_forest_value, num_trees=settings.num_trees, seed=settings.seed
-    )
+    forest: Probe = partial(predict_forest_value, num_trees=settings.num_trees, seed=settings.seed)
     models: dict[str, tuple[Probe, npt.NDArray[np.float32]]] = {
         "encoder/ridge": (predict_ridge, features.encoder),
         "random_encoder/ridge": (predict_ridge, features.random_encoder),
         "raw_forest": (forest, features.raw),
+        "raw/ridge": (predict_ridge, features.raw),
     }
     return {
         name: predict_out_of_fold(probe, values, truth, folds)

@@ -32,8 +32,7 @@ Ints = npt.NDArray[np.int64]
 
 TASK: Final = "crop_type"
 CHALLENGER: Final = "encoder/linear"
-BASELINES: Final = ("random_encoder/linear", "raw_forest")
-CURVE_MODELS: Final = (CHALLENGER, *BASELINES)
+BASELINES: Final = ("random_encoder/linear", "raw_forest", "raw/linear")
 
 
 def score_crop_type(
@@ -90,9 +89,7 @@ def score_crop_type(
         **_compare(predictions, codes, scored.group, settings),
         "curve": label_curve(features, codes, folds, names, settings),
     }
-    return TaskResult(
-        task=TASK, report=report, scored=scored, folds=folds, predictions=predictions
-    )
+    return TaskResult(task=TASK, report=report, scored=scored, folds=folds, predictions=predictions)
 
 
 def class_names(codes: list[int], legend: Mapping[int, str]) -> dict[int, str]:
@@ -100,8 +97,7 @@ def class_names(codes: list[int], legend: Mapping[int, str]) -> dict[int, str]:
     plain = {code: legend.get(code, str(code)) for code in codes}
     names = list(plain.values())
     return {
-        code: name if names.count(name) == 1 else f"{name} ({code})"
-        for code, name in plain.items()
+        code: name if names.count(name) == 1 else f"{name} ({code})" for code, name in plain.items()
     }
 
 
@@ -120,12 +116,12 @@ def _predict(
         "random_encoder/linear": (predict_standardised_linear, features.random_encoder),
         "random_encoder/knn": (knn, features.random_encoder),
         "raw_forest": (forest, features.raw),
+        "raw/linear": (predict_standardised_linear, features.raw),
         "majority": (predict_majority, features.raw),
     }
     progress = tqdm(models.items(), desc="crop type", leave=False, disable=None)
     return {
-        name: predict_out_of_fold(probe, values, codes, folds)
-        for name, (probe, values) in progress
+        name: predict_out_of_fold(probe, values, codes, folds) for name, (probe, values) in progress
     }
 
 

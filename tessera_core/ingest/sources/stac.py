@@ -209,15 +209,11 @@ def mosaic_day(images: list[OpticalImage]) -> OpticalImage:
     best = rank.argmax(axis=0)
     rows, columns = np.indices(best.shape)
     reflectance = np.stack([image.reflectance for image in images])
-    return OpticalImage(
-        reflectance=reflectance[best, rows, columns], scl=scl[best, rows, columns]
-    )
+    return OpticalImage(reflectance=reflectance[best, rows, columns], scl=scl[best, rows, columns])
 
 
 def _of_tile(items: list[StacItem], ref: TileRef) -> list[StacItem]:
-    return [
-        item for item in items if item.acquired.year == ref.year and item.overlaps(ref.grid)
-    ]
+    return [item for item in items if item.acquired.year == ref.year and item.overlaps(ref.grid)]
 
 
 def _by_date(items: list[StacItem]) -> Iterator[tuple[date, list[StacItem]]]:

@@ -124,9 +124,7 @@ def _days(stored: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint16]:
     if stored.dtype.kind not in "iu":
         raise SceneError(f"{name} is {stored.dtype}, expected integers 1..366")
     if stored.size and (int(stored.min()) < 0 or int(stored.max()) > np.iinfo(np.uint16).max):
-        raise SceneError(
-            f"{name} spans {int(stored.min())}..{int(stored.max())}, expected 1..366"
-        )
+        raise SceneError(f"{name} spans {int(stored.min())}..{int(stored.max())}, expected 1..366")
     return stored.astype(np.uint16)
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 from matplotlib.image import imread
 
+from tessera_core.domain.embedding import quantise
+from tessera_core.domain.grid import TileGrid
 from tessera_core.export.preview import fit_colours, write_preview
 from tessera_core.export.tiles import save_tile
 from tessera_core.export.zones import zones_of
-from tessera_core.domain.embedding import quantise
-from tessera_core.domain.grid import TileGrid
 
 GRID = TileGrid(epsg=32631, west=500000, north=5000000, width=12, height=10)
 
@@ -34,7 +34,8 @@ def test_fields_have_different_colours_and_missing_pixels_are_transparent(tmp_pa
     image = picture(tmp_path)
     left, right = image[1:, :6, 0], image[1:, 6:, 0]
     assert image.shape == (10, 12, 4)
-    assert image[0, 0, 3] == 0 and (image.reshape(-1, 4)[1:, 3] == 255).all()
+    assert image[0, 0, 3] == 0
+    assert (image.reshape(-1, 4)[1:, 3] == 255).all()
     assert min(abs(left.min() - right.max()), abs(left.max() - right.min())) > 200
 
 

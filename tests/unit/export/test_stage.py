@@ -148,7 +148,8 @@ def test_each_pixel_is_the_models_embedding_within_half_a_scale(config, paths):
     seen = np.isfinite(expected).all(axis=1)
     bound = np.abs(expected[seen]).max(axis=1, keepdims=True) / CODE_MAX / 2
     assert (np.abs(values[seen] - expected[seen]) <= bound * 1.001).all()
-    assert np.isnan(scales[0, 0]) and np.isnan(scales[1, 1])
+    assert np.isnan(scales[0, 0])
+    assert np.isnan(scales[1, 1])
     assert int(np.isnan(scales).sum()) == 2
 
 
@@ -224,7 +225,7 @@ def test_an_artifact_that_is_not_the_registered_one_is_refused(config, paths):
 def test_a_registration_without_champion_is_refused(paths):
     write_json(paths.registration / "registration.json", {"model_name": "m", "champion": None})
 
-    with pytest.raises(RecordError, match="names no champion.*nothing to export"):
+    with pytest.raises(RecordError, match=r"names no champion.*nothing to export"):
         read_champion(paths)
 
 
@@ -232,7 +233,7 @@ def test_missing_samples_are_named(config, paths):
     shutil.rmtree(paths.samples / "tile=a")
     shutil.rmtree(paths.samples / "tile=b")
 
-    with pytest.raises(RecordError, match="no samples in .*run `tessera ingest` first"):
+    with pytest.raises(RecordError, match=r"no samples in .*run `tessera ingest` first"):
         run(config, paths, OFFLINE)
 
 

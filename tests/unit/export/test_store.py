@@ -104,8 +104,9 @@ def test_the_same_tiles_give_the_same_bytes(make_export):
     files = [path.relative_to(first) for path in sorted(first.rglob("*")) if path.is_file()]
 
     assert len(files) > 30
-    assert [path for path in files if (first / path).read_bytes() != (second / path).read_bytes()]\
-        == []
+    assert [
+        path for path in files if (first / path).read_bytes() != (second / path).read_bytes()
+    ] == []
 
 
 @pytest.mark.parametrize(("shard_size", "expected"), [(64, 1), (16, 8), (10, 15)])

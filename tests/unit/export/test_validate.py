@@ -243,9 +243,7 @@ def test_consolidated_metadata_that_fell_behind_is_found(export):
 
 
 def test_a_fill_value_that_would_look_like_data_is_found(export):
-    change_json(
-        export, f"{ZARR}/utm31/scales/zarr.json", lambda meta: meta.update(fill_value=0.0)
-    )
+    change_json(export, f"{ZARR}/utm31/scales/zarr.json", lambda meta: meta.update(fill_value=0.0))
     consolidate(export / ZARR)
     reseal(export)
 

@@ -1,0 +1,178 @@
+"""The certificate of an audit: for the terminal, for machines, and as one page without scripts."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from tessera_core.audit.report import AuditReport, Finding, Grade, Step
+from tessera_core.records.files import write_atomically, write_json
+
+TEXT_NAME: Final = "certificate.txt"
+JSON_NAME: Final = "certificate.json"
+HTML_NAME: Final = "certificate.html"
+TEMPLATE_NAME: Final = "certificate.html.j2"
+SHORT: Final = 12
+"""Hex digits of a digest that are shown; the JSON has all."""
+
+MAX_SHOWN: Final = 50
+"""Findings of one grade that text and page show; the JSON has all."""
+
+
+def write_certificate(report: AuditReport, folder: Path) -> None:
+    """Write ``certificate.txt``, ``.json`` and ``.html`` into a folder."""
+    write_atomically(folder / TEXT_NAME, render_text(report).encode())
+    write_json(folder / JSON_NAME, report.to_dict())
+    write_atomically(folder / HTML_NAME, render_html(report).encode())
+
+
+def render_text(report: AuditReport) -> str:
+    """Return the certificate for a terminal: verdict, chain, findings."""
+    lines = ["TESSERA AUDIT CERTIFICATE", ""]
+    lines += [f"  {name:<10}{value}" for name, value in headline(report).items()]
+    lines += ["", "The chain, from the scenes to what was published:", ""]
+    for step in report.steps:
+        lines += _drawn(step, is_last=step is report.steps[-1])
+    for grade, findings, num_hidden in shown_findings(report):
+        lines += ["", f"{grade.value} ({len(findings) + num_hidden})"]
+        for finding in findings:
+            lines += ["", f"  {finding.artefact}", f"    {finding.problem}"]
+            lines.append(f"    next: {finding.next_step}")
+        if num_hidden:
+            lines += ["", f"  and {num_hidden} more in {JSON_NAME}"]
+    return "\n".join([*lines, "", verdict_sentence(report), ""])
+
+
+def render_html(report: AuditReport) -> str:
+    """Return the certificate as one page that needs nothing from anywhere else."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["short"] = short
+    environment.filters["size"] = format_size
+    environment.filters["run"] = run_word
+    environment.globals["counted"] = counted
+    content: dict[str, Any] = {
+        "verdict": verdict(report),
+        "sentence": verdict_sentence(report),
+        "headline": headline(report),
+        "steps": report.steps,
+        "grades": shown_findings(report),
+        "start": report.start,
+    }
+    return environment.get_template(TEMPLATE_NAME).render(content)
+
+
+def verdict(report: AuditReport) -> str:
+    """Return ``PASSED`` or ``FAILED``."""
+    return "PASSED" if report.passed else "FAILED"
+
+
+def verdict_sentence(report: AuditReport) -> str:
+    """Return what the verdict means and what to do."""
+    if not report.passed:
+        return (
+            "FAILED: the chain of evidence is broken. Do not rely on this export until every "
+            "BLOCK is resolved as its next step says; then audit again."
+        )
+    if report.of(Grade.WARN):
+        return (
+            "PASSED: every byte is what its receipt says. The warnings make a later replay "
+            "harder; see their next steps."
+        )
+    return "PASSED: every byte is what its receipt says. Nothing to do."
+
+
+def headline(report: AuditReport) -> dict[str, str]:
+    """Return what stands above the chain, by label."""
+    subject, counts = report.subject, report.count_by_grade()
+    lines = {
+        "verdict": f"{verdict(report)} ("
+        + ", ".join(f"{number} {grade}" for grade, number in counts.items())
+        + ")",
+    }
+    if "export" in subject:
+        lines["export"] = str(subject["export"])
+    if "model_digest" in subject:
+        name = f"{subject.get('model_name', '')} version {subject.get('version', '?')}".strip()
+        lines["model"] = f"{name}, digest {short(subject['model_digest'])}"
+    if "num_pixels" in subject:
+        tiles = subject.get("num_tiles")
+        where = f" in {counted(tiles, 'tile')}" if isinstance(tiles, int) else ""
+        lines["pixels"] = f"{subject['num_pixels']:,}{where}"
+    lines["receipt"] = short(report.start)
+    lines["verified"] = (
+        f"{counted(len(report.steps), 'receipt')}, {counted(report.num_files, 'file')}, "
+        f"{format_size(report.num_bytes)}, each byte once"
+    )
+    return lines
+
+
+def shown_findings(report: AuditReport) -> list[tuple[Grade, list[Finding], int]]:
+    """Return the findings to show of each grade that has any, and how many are left out."""
+    shown = []
+    for grade in Grade:
+        findings = report.of(grade)
+        if findings:
+            shown.append((grade, findings[:MAX_SHOWN], max(0, len(findings) - MAX_SHOWN)))
+    return shown
+
+
+def format_size(num_bytes: int) -> str:
+    """Return bytes in the unit that suits them.
+
+    >>> format_size(999), format_size(1_500), format_size(2_340_000_000)
+    ('999 B', '1.5 kB', '2.3 GB')
+    """
+    size = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "tile"), counted(2_000, "tile")
+    ('1 tile', '2,000 tiles')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def short(digest: str) -> str:
+    """Return the first digits of a digest."""
+    return str(digest)[:SHORT]
+
+
+def run_word(step: Step) -> str:
+    """Return whether a step is of the current or of an earlier run."""
+    return "current" if step.is_current else "earlier"
+
+
+def _drawn(step: Step, *, is_last: bool) -> list[str]:
+    """Return the lines of one step and the arrow to the next."""
+    stands_on = [f"{stage} {short(digest)}" for stage, digest in sorted(step.upstream.items())]
+    serves = [f"{stage} {short(digest)}" for stage, digest in sorted(step.champion.items())]
+    if step.num_sources:
+        stands_on.insert(0, counted(step.num_sources, "source"))
+    dirty = " + changes" if step.is_dirty else ""
+    lines = [
+        f"  {step.stage:<9} {short(step.digest)}  {run_word(step)}  "
+        f"{step.num_files:>6,} files {format_size(step.num_bytes):>9}  "
+        f"commit {short(step.commit)}{dirty}",
+        f"     |      stands on {', '.join(stands_on) or 'nothing'}",
+        f"     |      settings {short(step.config_digest)}"
+        + "".join(f", {name[4:]} {value:,}" for name, value in step.counts.items()),
+    ]
+    if serves:
+        lines.append(f"     |      champion is {', '.join(serves)}")
+    if is_last:
+        return [line.replace("|", " ", 1) for line in lines]
+    return [*lines, "     v"]

@@ -1,0 +1,93 @@
+"""Where the bytes are: files found by place or by content, each hashed once."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tessera_core.errors import RecordError
+from tessera_core.records.files import FileDigest, digest_file
+from tessera_core.records.paths import Paths
+
+RUN_WORKSPACES: Final = "data/runs/*"
+"""Where runs with other settings have their workspaces, below the root."""
+
+
+class Evidence:
+    """The files that one audit has read."""
+
+    def __init__(self, paths: Paths, on_read: Callable[[int], object]) -> None:
+        """Start with nothing read.
+
+        Args:
+            paths: Workspace and root.
+            on_read: Called with the size of each file read, for a progress bar.
+        """
+        self._paths = paths
+        self._on_read = on_read
+        self._digests: dict[Path, FileDigest | None] = {}
+        self._by_content: dict[str, Path] = {}
+
+    @property
+    def num_files(self) -> int:
+        """Files read so far."""
+        return sum(digest is not None for digest in self._digests.values())
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes read so far."""
+        return sum(digest.size for digest in self._digests.values() if digest is not None)
+
+    def name(self, path: Path) -> str:
+        """Return how findings call a file: its path from the root."""
+        return Path(os.path.relpath(path, self._paths.root)).as_posix()
+
+    def digest(self, path: Path) -> FileDigest | None:
+        """Return a file's digests, reading it at most once; None when it cannot be read."""
+        if path not in self._digests:
+            try:
+                found = digest_file(path, self._paths.root)
+            except RecordError:
+                # Absent evidence is a finding of the caller, who knows what it was for.
+                self._digests[path] = None
+            else:
+                self._digests[path] = found
+                self._by_content.setdefault(found.sha256, path)
+                self._on_read(found.size)
+        return self._digests[path]
+
+    def holds(self, path: Path, sha256: str) -> bool:
+        """Return whether a file is there with this content."""
+        found = self.digest(path)
+        return found is not None and found.sha256 == sha256
+
+    def find(self, expected: FileDigest, place: Path) -> Path | None:
+        """Return a file with this content, or None.
+
+        A later run may have replaced the file at its place, so the content may also be one that
+        was verified elsewhere in this audit, an archived manifest, an entry of DVC's cache, or
+        in the workspace of a run with other settings.
+
+        Args:
+            expected: Digests of the content, its path relative to whichever workspace made it.
+            place: Where the run put it, if it ran in this workspace.
+        """
+        if self.holds(place, expected.sha256):
+            return place
+        if expected.sha256 in self._by_content:
+            return self._by_content[expected.sha256]
+        candidates = (
+            self._paths.lineage / f"{expected.sha256}.json",
+            self._paths.dvc_cache / expected.md5[:2] / expected.md5[2:],
+            *(workspace / expected.path for workspace in self._workspaces()),
+        )
+        for candidate in candidates:
+            # The size tells most other contents apart without reading them.
+            is_likely = candidate.is_file() and candidate.stat().st_size == expected.size
+            if is_likely and self.holds(candidate, expected.sha256):
+                return candidate
+        return None
+
+    def _workspaces(self) -> list[Path]:
+        """Return the root and every workspace below it that runs with overrides made."""
+        return [self._paths.root, *sorted(self._paths.root.glob(RUN_WORKSPACES))]

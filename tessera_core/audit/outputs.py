@@ -1,0 +1,220 @@
+"""Verify the files of one receipt: its outputs, what their manifests list, and its sources."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tessera_core.audit.evidence import Evidence
+from tessera_core.audit.report import Finding, Grade
+from tessera_core.errors import RecordError
+from tessera_core.records.files import FileDigest, read_json
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+from tessera_core.records.paths import Paths
+from tessera_core.records.receipt import Receipt
+
+RESTORE_LINEAGE: Final = (
+    "restore data/lineage from a backup or another clone; it is small and only ever grows"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A receipt of the chain with everything that was found for it."""
+
+    digest: str
+    """Digest of the receipt."""
+
+    receipt: Receipt
+    """The receipt."""
+
+    is_current: bool
+    """True when it is the workspace's current receipt of its stage, False for an earlier run."""
+
+    manifests: Mapping[str, Manifest]
+    """Its manifests by path relative to the workspace, as far as they were found."""
+
+    files: Mapping[str, Path]
+    """Where its files were found, by path relative to the workspace."""
+
+    num_bytes: int
+    """Bytes of those files."""
+
+
+def verify_outputs(
+    digest: str, receipt: Receipt, is_current: bool, evidence: Evidence, paths: Paths
+) -> tuple[Verified, list[Finding]]:
+    """Find every output of a receipt and every file that its manifests list.
+
+    A current receipt promises what is in the workspace now. A receipt of an earlier run only
+    promises that its content can still be brought back.
+    """
+    findings: list[Finding] = []
+    manifests: dict[str, Manifest] = {}
+    files: dict[str, Path] = {}
+    sizes: dict[str, int] = {}
+    seen: set[FileDigest] = set()
+    waiting = [(output, f"the {receipt.stage} receipt") for output in receipt.outputs]
+    while waiting:
+        entry, witness = waiting.pop(0)
+        if entry in seen:
+            # A model inside a registration is listed by its own manifest and the outer one.
+            continue
+        seen.add(entry)
+        place = paths.workspace / entry.path
+        found, problems = _locate(entry, place, witness, receipt.stage, is_current, evidence)
+        findings += problems
+        if found is None:
+            continue
+        files[entry.path], sizes[entry.path] = found, entry.size
+        if place.name == MANIFEST_NAME:
+            try:
+                manifest = Manifest.from_dict(read_json(found), found)
+            except RecordError as error:
+                findings.append(_block(evidence.name(found), str(error), RESTORE_LINEAGE))
+                continue
+            manifests[entry.path] = manifest
+            waiting += _listed(entry.path, manifest)
+            if is_current:
+                findings += _strays(place.parent, manifest, evidence)
+    findings += _check_archive(receipt, evidence, paths)
+    verified = Verified(
+        digest=digest,
+        receipt=receipt,
+        is_current=is_current,
+        manifests=manifests,
+        files=files,
+        num_bytes=sum(sizes.values()),
+    )
+    return verified, findings
+
+
+def verify_sources(
+    verified: Verified, evidence: Evidence, paths: Paths, *, require_sources: bool
+) -> list[Finding]:
+    """Check the files from outside the chain: scenes and label rasters.
+
+    Args:
+        verified: A receipt of the chain.
+        evidence: What was read.
+        paths: Sources are relative to the root.
+        require_sources: Block on a source that is gone or changed, instead of a note.
+    """
+    grade = Grade.BLOCK if require_sources else Grade.NOTE
+    findings, num_remote = [], 0
+    for source in verified.receipt.sources:
+        if "://" in source.path:
+            num_remote += 1
+            continue
+        place = paths.root / source.path
+        if evidence.holds(place, source.sha256):
+            continue
+        if not verified.is_current and evidence.find(source, place) is not None:
+            continue
+        state = "is missing" if evidence.digest(place) is None else "was changed"
+        findings.append(
+            Finding(
+                grade=grade,
+                artefact=source.path,
+                problem=f"this source {state} since it was read",
+                next_step="bring the original back, or ingest what is there now as a new run",
+            )
+        )
+    if num_remote:
+        findings.append(
+            Finding(
+                grade=Grade.NOTE,
+                artefact=f"sources of {verified.receipt.stage}",
+                problem=f"{num_remote} remote items are identified by their description; their "
+                "pixels were not read again",
+                next_step="mirror the scenes and ingest them from a folder to audit them too",
+            )
+        )
+    return findings
+
+
+def _locate(
+    entry: FileDigest,
+    place: Path,
+    witness: str,
+    stage: str,
+    is_current: bool,
+    evidence: Evidence,
+) -> tuple[Path | None, list[Finding]]:
+    """Return where an output is, and what is wrong with it."""
+    name = evidence.name(place)
+    if not is_current:
+        found = evidence.find(entry, place)
+        problem = (
+            f"the content that {witness} of an earlier run names is in no workspace, not in "
+            "data/lineage and not in DVC's cache"
+        )
+        fetch = "`dvc fetch --all-commits` brings earlier content back from the remote"
+        return found, [] if found else [_block(name, problem, fetch)]
+    if evidence.holds(place, entry.sha256):
+        return place, []
+    state = "is missing" if evidence.digest(place) is None else "differs"
+    remedy = (
+        "restore it from a copy, or move the folder away and run `tessera export` again"
+        if stage == "export"
+        else f"`dvc checkout` brings it back, `tessera {stage}` makes it again"
+    )
+    finding = _block(name, f"{state}, but {witness} names sha256 {entry.sha256[:12]}", remedy)
+    # The rest of the chain can still be verified with the archived or cached content.
+    return evidence.find(entry, place), [finding]
+
+
+def _listed(manifest_path: str, manifest: Manifest) -> list[tuple[FileDigest, str]]:
+    """Return a manifest's files with paths relative to the workspace."""
+    folder = Path(manifest_path).parent
+    return [
+        (
+            FileDigest(
+                path=(folder / entry.path).as_posix(),
+                sha256=entry.sha256,
+                md5=entry.md5,
+                size=entry.size,
+            ),
+            manifest_path,
+        )
+        for entry in manifest.files
+    ]
+
+
+def _strays(folder: Path, manifest: Manifest, evidence: Evidence) -> list[Finding]:
+    """Return one finding per file that lies in an artifact but belongs to nothing."""
+    known = {entry.path for entry in manifest.files} | {MANIFEST_NAME}
+    return [
+        Finding(
+            grade=Grade.WARN,
+            artefact=evidence.name(path),
+            problem="lies in this folder, but its manifest does not list it",
+            next_step="remove it: nobody vouches for it",
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).as_posix() not in known
+    ]
+
+
+def _check_archive(receipt: Receipt, evidence: Evidence, paths: Paths) -> list[Finding]:
+    """Check that the lineage keeps every manifest for the day when the workspace moves on."""
+    findings = []
+    for output in receipt.outputs:
+        archived = paths.lineage / f"{output.sha256}.json"
+        if not output.path.endswith(".json") or evidence.holds(archived, output.sha256):
+            continue
+        is_missing = evidence.digest(archived) is None
+        findings.append(
+            Finding(
+                grade=Grade.WARN if is_missing else Grade.BLOCK,
+                artefact=evidence.name(archived),
+                problem=f"the archived copy of {output.path} "
+                f"{'is missing' if is_missing else 'was changed'}",
+                next_step=RESTORE_LINEAGE,
+            )
+        )
+    return findings
+
+
+def _block(artefact: str, problem: str, next_step: str) -> Finding:
+    return Finding(grade=Grade.BLOCK, artefact=artefact, problem=problem, next_step=next_step)

@@ -1,0 +1,77 @@
+"""The audit stage: receipts in, certificate out, and a gate that can say no."""
+
+from typing import TYPE_CHECKING, Final
+
+from tessera_core.audit.certificate import TEXT_NAME, write_certificate
+from tessera_core.audit.chain import verify_chain
+from tessera_core.audit.report import AuditReport, Grade
+from tessera_core.errors import GateError, RecordError
+from tessera_core.records.files import FileDigest, atomic_folder, digest_file
+from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
+from tessera_core.records.outcome import Outcome
+from tessera_core.records.paths import Paths
+
+if TYPE_CHECKING:
+    from tessera_core.config import PlatformConfig
+    from tessera_core.ports import Ports
+
+MAX_NAMED: Final = 10
+"""Blocking findings that the error message lists; the certificate has all."""
+
+
+def sources(config: "PlatformConfig", paths: Paths) -> tuple[FileDigest, ...]:
+    """Return nothing: what the audit reads is named by receipts."""
+    return ()
+
+
+def run(config: "PlatformConfig", paths: Paths, ports: "Ports") -> Outcome:
+    """Audit the workspace and write the certificate, also when it fails.
+
+    Raises:
+        RecordError: Nothing was exported yet.
+        GateError: Something blocks; the text names each artefact.
+    """
+    report = audit_workspace(config, paths)
+    counts = report.count_by_grade()
+    facts = {
+        "passed": report.passed,
+        "export_receipt": report.start,
+        "num_receipts": len(report.steps),
+        "num_files": report.num_files,
+        "num_bytes": report.num_bytes,
+        **{f"num_{grade.lower()}": number for grade, number in counts.items()},
+    }
+    with atomic_folder(paths.audit) as folder:
+        write_certificate(report, folder)
+        write_manifest(folder, "audit", facts)
+    if not report.passed:
+        raise GateError(refusal(report, paths))
+    return Outcome(outputs=(paths.audit / MANIFEST_NAME,), facts=facts)
+
+
+def audit_workspace(config: "PlatformConfig", paths: Paths) -> AuditReport:
+    """Verify everything behind the workspace's current export, afresh.
+
+    Never reuses an earlier result: a byte may have changed since. Nothing is written.
+    """
+    path = paths.receipt("export")
+    if not path.is_file():
+        raise RecordError(
+            f"there is no export to audit: {path} is missing; run `tessera export` first"
+        )
+    start = digest_file(path, paths.root).sha256
+    return verify_chain(start, paths, require_sources=config.audit.require_sources)
+
+
+def refusal(report: AuditReport, paths: Paths) -> str:
+    """Return the text of the gate: what is broken and what to do."""
+    blocking = report.of(Grade.BLOCK)
+    lines = [f"the audit found {len(blocking)} thing(s) that break the chain of evidence:"]
+    lines += [
+        f"- {finding.artefact}: {finding.problem}; {finding.next_step}"
+        for finding in blocking[:MAX_NAMED]
+    ]
+    if len(blocking) > MAX_NAMED:
+        lines.append(f"- and {len(blocking) - MAX_NAMED} more")
+    lines.append(f"Certificate: {paths.audit / TEXT_NAME}")
+    return "\n".join(lines)

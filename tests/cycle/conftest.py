@@ -1,0 +1,93 @@
+"""A real checkout of this repository with a small cycle: everything runs, nothing is mocked."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+TIME_LIMIT_S = 600
+
+SMALL: dict[str, dict[str, object]] = {
+    "simulate": {"width": 96, "height": 64},
+    "ingest": {"tile_size": 48},
+    "pretrain": {
+        "num_steps": 24, "batch_size": 64, "view_length": 8, "model_dim": 32, "num_layers": 1,
+        "feedforward_dim": 32, "projector_dim": 64, "log_every": 8, "probe_every": 24,
+        "save_every": 12,
+    },
+    "evaluate": {
+        "labels_per_class": [1, 5], "num_draws": 2, "num_bootstraps": 100, "num_trees": 20,
+        "max_pixels_per_field": 6,
+    },
+}  # fmt: skip
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def make_checkout(repo: Path, target: Path) -> Path:
+    """Copy what git knows of the repository, make it small, and commit it there."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=repo, capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        if (repo / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(repo / name, target / name)
+    params = yaml.safe_load((target / "params.yaml").read_text(encoding="utf-8"))
+    for section, values in SMALL.items():
+        params[section].update(values)
+    (target / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
+    date = {"GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z"}
+    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "small cycle"]):
+        subprocess.run(
+            ["git", *command], cwd=target, check=True, timeout=60, env={**os.environ, **date}
+        )
+    return target
+
+
+def run_in(checkout: Path, *arguments: str, expect: int = 0) -> "subprocess.CompletedProcess[str]":
+    """Run Python with arguments in a checkout and compare its exit code."""
+    bin_folder = Path(sys.executable).parent
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PREFECT_", "MLFLOW_"))
+    }
+    environment["PATH"] = f"{bin_folder}:{environment['PATH']}"
+    # The checkout's own code runs, not the installed one.
+    environment["PYTHONPATH"] = str(checkout)
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=checkout, capture_output=True, text=True, timeout=TIME_LIMIT_S, env=environment,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert result.returncode == expect, f"{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    return result
+
+
+def tessera(
+    checkout: Path, *arguments: str, expect: int = 0
+) -> "subprocess.CompletedProcess[str]":
+    """Run the ``tessera`` command in a checkout."""
+    return run_in(checkout, "-m", "flows.cli", *arguments, expect=expect)
+
+
+def dvc(checkout: Path, *arguments: str) -> str:
+    """Run DVC in a checkout and return what it printed."""
+    return run_in(checkout, "-m", "dvc", *arguments).stdout
+
+
+@pytest.fixture(scope="session")
+def checkout(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which the small cycle has run once."""
+    folder = make_checkout(repo, tmp_path_factory.mktemp("checkout"))
+    result = tessera(folder, "retrain")
+    (folder / "first-run.txt").write_text(result.stdout, encoding="utf-8")
+    return folder

@@ -1,0 +1,212 @@
+"""Barlow Twins with the mix term against its plain form, and against the reference's numbers."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tessera_core.model.barlow import barlow_twins
+
+LAMBDA, MU = 0.005, 0.7
+NARROW, WIDE = (12, 40), (40, 12)
+"""(batch, projection): each takes another of the two forms of the squared correlation."""
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+"""Relative; for gradients relative to the largest value of each column."""
+
+
+def plain_loss(first, second, mixed, partner, share):
+    """The loss as method.md 4.6 writes it, with all six P x P correlations."""
+
+    def standardise(values):
+        return (values - values.mean(0)) / values.std(0).clamp_min(1e-9)
+
+    def correlate(left, right):
+        return left.T @ right / len(left)
+
+    a, b, m = standardise(first), standardise(second), standardise(mixed)
+    shuffled = standardise(second[partner])
+    ab = correlate(a, b)
+    diagonal = torch.diagonal(ab)
+    alignment = (diagonal - 1).square().sum()
+    redundancy = (ab - torch.diag(diagonal)).square().sum()
+    target_a = share * correlate(a, a) + (1 - share) * correlate(shuffled, a)
+    target_b = share * ab + (1 - share) * correlate(shuffled, b)
+    distance = (correlate(m, a) - target_a).square().sum()
+    distance = distance + (correlate(m, b) - target_b).square().sum()
+    return alignment + LAMBDA * redundancy + MU * LAMBDA * distance
+
+
+def random_views(shape, dtype, seed=1):
+    """Two related projections and a mix of them, requiring gradients, and the permutation."""
+    generator = torch.Generator().manual_seed(seed)
+    common = torch.randn(shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn((3, *shape), generator=generator, dtype=torch.float64)
+    partner = torch.randperm(shape[0], generator=generator)
+    views = [3 * common + noise[0] + 2, 2 * common + noise[1] - 1, common + noise[2]]
+    return [view.to(dtype).requires_grad_() for view in views], partner
+
+
+def with_gradients(loss, views):
+    """The loss as a number, and its gradient for each view."""
+    return loss.item(), torch.autograd.grad(loss, views)
+
+
+def column_error(found, expected):
+    """Largest difference, relative to the largest value of each column."""
+    difference = (found.double() - expected.double()).abs().amax(0)
+    return (difference / expected.double().abs().amax(0)).max().item()
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("shape", [NARROW, WIDE, (20, 20)])
+def test_value_and_gradients_equal_the_plain_form(shape, dtype, share):
+    views, partner = random_views(shape, dtype)
+    doubles, _ = random_views(shape, torch.float64)
+
+    loss = barlow_twins(
+        views[0], views[1], redundancy_weight=LAMBDA,
+        mixed_BP=views[2], mix_share=share, partner_B=partner, mix_weight=MU,
+    )  # fmt: skip
+    value, gradients = with_gradients(loss.total, views)
+
+    expected, wanted = with_gradients(plain_loss(*doubles, partner, share), doubles)
+    assert value == pytest.approx(expected, rel=TOLERANCE[dtype])
+    errors = [column_error(*pair) for pair in zip(gradients, wanted, strict=True)]
+    assert max(errors) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("shape", [NARROW, WIDE])
+def test_a_constant_column_keeps_value_and_gradients_finite(shape):
+    views, partner = random_views(shape, torch.float64)
+    with torch.no_grad():
+        for view in views:
+            view[:, 3] = 0
+
+    loss = barlow_twins(
+        views[0], views[1], redundancy_weight=LAMBDA,
+        mixed_BP=views[2], mix_share=0.4, partner_B=partner, mix_weight=MU,
+    )  # fmt: skip
+    value, gradients = with_gradients(loss.total, views)
+
+    expected, wanted = with_gradients(plain_loss(*views, partner, 0.4), views)
+    assert value == pytest.approx(expected, rel=1e-9)
+    assert max(column_error(*pair) for pair in zip(gradients, wanted, strict=True)) < 1e-9
+
+
+@given(
+    num=st.integers(3, 12),
+    width=st.integers(1, 12),
+    seed=st.integers(0, 2**31),
+    share=st.floats(0, 1),
+)
+def test_the_order_of_the_batch_does_not_matter(num, width, seed, share):
+    (first, second, mixed), partner = random_views((num, width), torch.float64, seed)
+    order = torch.randperm(num, generator=torch.Generator().manual_seed(seed + 1))
+    place_of = torch.argsort(order)
+
+    totals = [
+        barlow_twins(
+            one, two, redundancy_weight=LAMBDA,
+            mixed_BP=three, mix_share=share, partner_B=four, mix_weight=MU,
+        ).total.item()
+        for one, two, three, four in (
+            (first, second, mixed, partner),
+            (first[order], second[order], mixed[order], place_of[partner[order]]),
+        )
+    ]  # fmt: skip
+
+    assert totals[0] == pytest.approx(totals[1], rel=1e-9)
+
+
+@pytest.mark.parametrize(("num", "width"), [NARROW, WIDE])
+def test_identical_views_keep_the_alignment_that_the_unbiased_deviation_leaves(num, width):
+    (view, _, _), _ = random_views((num, width), torch.float64)
+
+    loss = barlow_twins(view, view, redundancy_weight=LAMBDA)
+
+    # The diagonal tops out at (B - 1) / B, so each of P columns misses 1 by 1 / B.
+    assert loss.alignment.item() == pytest.approx(((num - 1) / num - 1) ** 2 * width, rel=1e-9)
+
+
+def test_shift_and_scale_of_a_column_do_not_matter():
+    (first, second, _), _ = random_views(NARROW, torch.float64)
+    scale = torch.linspace(0.1, 10, NARROW[1], dtype=torch.float64)
+
+    plain = barlow_twins(first, second, redundancy_weight=LAMBDA).total.item()
+    moved = barlow_twins(first * scale + 5, second, redundancy_weight=LAMBDA).total.item()
+
+    assert moved == pytest.approx(plain, rel=1e-9)
+
+
+def test_a_mix_that_is_the_first_view_alone_costs_nothing():
+    (first, second, _), partner = random_views(NARROW, torch.float64)
+
+    all_first, half = (
+        barlow_twins(
+            first, second, redundancy_weight=LAMBDA,
+            mixed_BP=first, mix_share=share, partner_B=partner, mix_weight=MU,
+        ).mix.item()
+        for share in (1.0, 0.5)
+    )  # fmt: skip
+
+    assert all_first == pytest.approx(0, abs=1e-15)
+    assert half > 0.01
+
+
+def test_the_parts_add_up_to_the_total():
+    views, partner = random_views(NARROW, torch.float64)
+
+    loss = barlow_twins(
+        views[0], views[1], redundancy_weight=LAMBDA,
+        mixed_BP=views[2], mix_share=0.5, partner_B=partner, mix_weight=MU,
+    )  # fmt: skip
+
+    parts = loss.alignment + LAMBDA * loss.redundancy + loss.mix
+    assert loss.total.item() == pytest.approx(parts.item(), rel=1e-12)
+    assert loss.mix.item() > 0
+
+
+def test_without_a_mix_the_loss_is_plain_barlow_twins():
+    views, partner = random_views(NARROW, torch.float64)
+
+    without = barlow_twins(views[0], views[1], redundancy_weight=LAMBDA)
+    weightless = barlow_twins(
+        views[0], views[1], redundancy_weight=LAMBDA,
+        mixed_BP=views[2], mix_share=0.5, partner_B=partner, mix_weight=0.0,
+    )  # fmt: skip
+
+    assert without.mix.item() == 0
+    assert without.total.item() == weightless.total.item()
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("f64", torch.float64), ("f32", torch.float32)])
+@pytest.mark.parametrize("case", range(4))
+def test_the_reference_gives_the_same_losses_and_gradients(shared_data, case, name, dtype):
+    stored = np.load(shared_data / "parity" / "losses.npz")
+    of_case, of_type = f"case{case}", f"case{case}.{name}"
+    views = [torch.from_numpy(stored[f"{of_case}.{z}"]).to(dtype) for z in ("z1", "z2", "zm")]
+    views = [view.requires_grad_() for view in views]
+
+    loss = barlow_twins(
+        views[0],
+        views[1],
+        redundancy_weight=float(stored[f"{of_case}.lambda"]),
+        mixed_BP=views[2],
+        mix_share=float(stored[f"{of_case}.alpha"]),
+        partner_B=torch.from_numpy(stored[f"{of_case}.perm"]),
+        mix_weight=float(stored[f"{of_case}.mixup_lambda"]),
+    )
+    _, gradients = with_gradients(loss.total, views)
+
+    # The tolerances that the fixtures' README states.
+    value_tolerance, gradient_tolerance = {"f64": (1e-10, 1e-9), "f32": (1e-5, 1e-5)}[name]
+    for part, found in (("on", loss.alignment), ("off", loss.redundancy), ("mix", loss.mix)):
+        assert found.item() == pytest.approx(stored[f"{of_type}.{part}"], rel=value_tolerance)
+    total = stored[f"{of_type}.total"] + stored[f"{of_type}.mix"]
+    assert loss.total.item() == pytest.approx(total, rel=value_tolerance)
+    for z, gradient in zip(("z1", "z2", "zm"), gradients, strict=True):
+        expected = torch.from_numpy(stored[f"{of_type}.grad_sum_{z}"])
+        assert column_error(gradient, expected) < gradient_tolerance

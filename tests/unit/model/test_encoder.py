@@ -1,0 +1,211 @@
+"""The encoder: what it must tell apart, what it must not notice, how large it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tessera_core.errors import ArtifactError
+from tessera_core.model.encoder import FAMILY, Encoder, EncoderConfig, count_parameters
+from tessera_core.model.projector import build_projector
+from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
+
+LOOKALIKE_DAYS = [256, 257, 258, 259, 364, 365, 366]
+"""Above 256 bfloat16 steps by 2, so it holds 257 as 256 and 365 as 364."""
+
+
+def random_tokens(num, seed, *, num_optical=6, num_radar=4):
+    """S2 (num, 6, 11) and S1 (num, 4, 3) tokens with whole days."""
+    rng = np.random.default_rng(seed)
+    s2, s1 = rng.normal(size=(num, num_optical, 11)), rng.normal(size=(num, num_radar, 3))
+    s2[..., -1] = rng.integers(1, 366, s2.shape[:2], endpoint=True)
+    s1[..., -1] = rng.integers(1, 366, s1.shape[:2], endpoint=True)
+    return torch.from_numpy(s2).float(), torch.from_numpy(s1).float()
+
+
+def parameters_by_formula(config):
+    """Weights and biases of every layer, written down by hand from method.md 4.4."""
+    width, hidden, forward = config.model_dim, 4 * config.model_dim, config.feedforward_dim
+
+    def linear(num_in, num_out):
+        return num_in * num_out + num_out
+
+    norm = 2 * width
+    layer = linear(width, 3 * width) + linear(width, width)
+    layer += linear(width, forward) + linear(forward, width) + 2 * norm
+    shared = linear(width, width) + config.num_layers * layer + linear(width, 1)
+    reducer = linear(2 * width, hidden) + 2 * hidden + linear(hidden, config.embedding_dim)
+    return linear(10, width) + linear(2, width) + 2 * shared + reducer
+
+
+def largest_difference(first, second):
+    return (first - second).abs().max().item()
+
+
+def test_days_are_encoded_as_interleaved_sine_and_cosine_of_the_raw_day():
+    encoder = tiny_encoder(0).s2
+    days = np.array([1.0, 59.0, 257.0, 365.0, 366.0])
+    width = TINY_SHAPE.model_dim
+
+    encoded = encoder.encode_days(torch.from_numpy(days).float()[None])[0].numpy()
+
+    angle = days[:, None] / 10_000 ** (np.arange(0, width, 2) / width)
+    # float32 knows an angle of 366 to 3e-5.
+    np.testing.assert_allclose(encoded[:, 0::2], np.sin(angle), atol=4e-5)
+    np.testing.assert_allclose(encoded[:, 1::2], np.cos(angle), atol=4e-5)
+
+
+def test_day_encoding_stays_exact_under_bfloat16_autocast():
+    encoder = tiny_encoder(0).s2
+    days = torch.tensor([LOOKALIKE_DAYS], dtype=torch.float32)
+
+    plain = encoder.encode_days(days)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        autocast = encoder.encode_days(days)
+
+    assert torch.tensor(257).bfloat16() == 256, "the trap is real"
+    assert autocast.dtype == torch.float32
+    assert torch.equal(autocast, plain)
+    distances = torch.cdist(autocast[0], autocast[0]) + 10 * torch.eye(len(LOOKALIKE_DAYS))
+    assert distances.min() > 0.1
+
+
+@pytest.mark.parametrize(("day", "other"), [(256, 257), (257, 258), (364, 365), (365, 366)])
+def test_neighbouring_days_give_other_embeddings_under_bfloat16_autocast(day, other):
+    encoder = tiny_encoder(1)
+    s2, s1 = random_tokens(1, seed=2, num_optical=1)
+
+    embeddings = []
+    for value in (day, other):
+        s2[..., -1] = value
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            embeddings.append(encoder(s2, s1))
+
+    assert largest_difference(*embeddings) > 0.02
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"num_layers": 3}, {"feedforward_dim": 40}, {"embedding_dim": 128}, {"num_heads": 4}],
+)
+def test_the_number_of_parameters_follows_the_formula(change):
+    config = replace(TINY_SHAPE, **change)
+
+    found = count_parameters(Encoder(config))
+
+    assert found == parameters_by_formula(config)
+
+
+@pytest.mark.parametrize(
+    ("latent", "layers", "forward", "embedding", "published"),
+    [
+        (16, 6, 512, 128, 1_071_874),
+        (64, 4, 1024, 128, 7_112_322),
+        (160, 4, 2560, 128, 43_831_170),
+    ],
+    ids=["nano", "small", "large"],
+)
+def test_released_students_have_their_published_size(latent, layers, forward, embedding, published):
+    config = EncoderConfig(
+        family=FAMILY, model_dim=4 * latent, num_layers=layers, num_heads=4,
+        feedforward_dim=forward, embedding_dim=embedding, dropout=0.1,
+    )  # fmt: skip
+
+    with torch.device("meta"):
+        found = count_parameters(Encoder(config))
+
+    assert found == published
+
+
+def test_permuting_bands_changes_the_embedding():
+    encoder = tiny_encoder(3)
+    s2, s1 = random_tokens(4, seed=3)
+    by_wavelength = [1, 2, 0, 5, 6, 7, 3, 4, 8, 9, 10]
+
+    with torch.no_grad():
+        difference = largest_difference(encoder(s2, s1), encoder(s2[..., by_wavelength], s1))
+
+    assert difference > 0.05
+
+
+def test_swapping_polarisations_changes_the_embedding():
+    encoder = tiny_encoder(3)
+    s2, s1 = random_tokens(4, seed=3)
+
+    with torch.no_grad():
+        difference = largest_difference(encoder(s2, s1), encoder(s2, s1[..., [1, 0, 2]]))
+
+    assert difference > 0.05
+
+
+def test_the_order_of_observations_does_not_matter():
+    encoder = tiny_encoder(4)
+    s2, s1 = random_tokens(5, seed=4)
+
+    with torch.no_grad():
+        expected = encoder(s2, s1)
+        reordered = encoder(s2[:, [3, 0, 5, 1, 4, 2]], s1[:, [2, 3, 0, 1]])
+
+    assert largest_difference(expected, reordered) < 5e-6
+
+
+@pytest.mark.parametrize("sensor", [0, 1], ids=["s2", "s1"])
+def test_the_multiplicity_of_observations_matters(sensor):
+    encoder = tiny_encoder(4)
+    tokens = list(random_tokens(5, seed=4))
+
+    with torch.no_grad():
+        expected = encoder(*tokens)
+        tokens[sensor] = torch.cat([tokens[sensor], tokens[sensor][:, :1]], dim=1)
+        repeated = encoder(*tokens)
+
+    assert largest_difference(expected, repeated) > 0.01
+
+
+def test_dropout_acts_in_training_and_is_off_at_inference():
+    encoder = tiny_encoder(5)
+    tokens = random_tokens(4, seed=5)
+
+    with torch.no_grad():
+        inference = [encoder.eval()(*tokens) for _ in range(2)]
+        training = [encoder.train()(*tokens) for _ in range(2)]
+
+    assert torch.equal(*inference)
+    assert largest_difference(*training) > 0.01
+
+
+def test_an_embedding_is_as_wide_as_configured_and_not_as_the_projector():
+    config = replace(TINY_SHAPE, embedding_dim=32)
+    projector_dim = 96
+    encoder = tiny_encoder(6, config)
+
+    with torch.no_grad():
+        embedding = encoder(*random_tokens(4, seed=6))
+        projection = build_projector(32, projector_dim, 2)(embedding)
+
+    assert embedding.shape == (4, 32)
+    assert projection.shape == (4, 96)
+
+
+def test_every_embedding_has_mean_0_and_deviation_1():
+    config = replace(TINY_SHAPE, embedding_dim=128)
+    encoder = tiny_encoder(7, config)
+
+    with torch.no_grad():
+        embedding = encoder(*random_tokens(9, seed=7)).double()
+
+    assert embedding.mean(dim=1).abs().max() < 1e-6
+    # The norm adds 1e-5 to the variance before the root.
+    assert (embedding.std(dim=1, correction=0) - 1).abs().max() < 2e-3
+
+
+def test_day_frequencies_are_arithmetic_and_not_stored_as_weights():
+    names = tiny_encoder(8).state_dict().keys()
+
+    assert not [name for name in names if "frequency" in name]
+
+
+def test_an_unknown_family_is_refused_by_name():
+    with pytest.raises(ArtifactError, match="family 'v9' is unknown, expected 'v2-student'"):
+        replace(TINY_SHAPE, family="v9")
