@@ -50,7 +50,7 @@ def _outputs(paths: Paths, stages: Sequence[str]) -> list[Path]:
         "ingest": [paths.samples],
         "quality": [paths.quality],
         "shuffle": [paths.shards],
-        "pretrain": [paths.model, paths.training / "history.json"],
+        "pretrain": [paths.model, paths.training],
         "evaluate": [paths.evaluation],
     }
     return [path for stage in stages for path in kept.get(stage, []) if path.exists()]

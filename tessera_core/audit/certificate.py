@@ -1,5 +1,7 @@
 """The certificate of an audit: for the terminal, for machines, and as one page without scripts."""
 
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +14,9 @@ HTML_NAME: Final = "certificate.html"
 TEMPLATE_NAME: Final = "certificate.html.j2"
 SHORT: Final = 12
 """Hex digits of a digest that are shown; the JSON has all."""
+
+TEXT_WIDTH: Final = 86
+"""Characters of a detail line, beside the drawn chain."""
 
 MAX_SHOWN: Final = 50
 """Findings of one grade that text and page show; the JSON has all."""
@@ -158,21 +163,34 @@ def run_word(step: Step) -> str:
 
 def _drawn(step: Step, *, is_last: bool) -> list[str]:
     """Return the lines of one step and the arrow to the next."""
-    stands_on = [f"{stage} {short(digest)}" for stage, digest in sorted(step.upstream.items())]
-    serves = [f"{stage} {short(digest)}" for stage, digest in sorted(step.champion.items())]
-    if step.num_sources:
-        stands_on.insert(0, counted(step.num_sources, "source"))
     dirty = " + changes" if step.is_dirty else ""
-    lines = [
+    first = (
         f"  {step.stage:<9} {short(step.digest)}  {run_word(step)}  "
         f"{step.num_files:>6,} files {format_size(step.num_bytes):>9}  "
-        f"commit {short(step.commit)}{dirty}",
-        f"     |      stands on {', '.join(stands_on) or 'nothing'}",
-        f"     |      settings {short(step.config_digest)}"
-        + "".join(f", {name[4:]} {value:,}" for name, value in step.counts.items()),
+        f"commit {short(step.commit)}{dirty}"
+    )
+    rail = " " if is_last else "|"
+    details = [
+        f"     {rail}      {line}"
+        for part in _details(step)
+        for line in textwrap.wrap(part, TEXT_WIDTH)
     ]
-    if serves:
-        lines.append(f"     |      champion is {', '.join(serves)}")
-    if is_last:
-        return [line.replace("|", " ", 1) for line in lines]
-    return [*lines, "     v"]
+    return [first, *details] if is_last else [first, *details, "     v"]
+
+
+def _details(step: Step) -> list[str]:
+    """Return what else is said of a step: where it stands, whom it serves, what it counted."""
+    stands_on = _references(step.upstream)
+    if step.num_sources:
+        stands_on.insert(0, counted(step.num_sources, "source"))
+    details = [f"stands on {', '.join(stands_on) or 'nothing'}"]
+    if step.champion:
+        details.append(f"champion is {', '.join(_references(step.champion))}")
+    counts = [f"{name[4:].replace('_', ' ')} {value:,}" for name, value in step.counts.items()]
+    verdict_of_gate = [f"verdict {step.verdict}"] if step.verdict else []
+    details.append(", ".join([f"settings {short(step.config_digest)}", *verdict_of_gate, *counts]))
+    return details
+
+
+def _references(receipts: Mapping[str, str]) -> list[str]:
+    return [f"{stage} {short(digest)}" for stage, digest in sorted(receipts.items())]

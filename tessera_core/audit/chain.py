@@ -180,6 +180,7 @@ def _steps(verified: Mapping[str, Verified]) -> tuple[Step, ...]:
                 for name, value in sorted(each.receipt.facts.items())
                 if name.startswith("num_") and isinstance(value, int)
             },
+            verdict=str(each.receipt.facts.get("verdict", "")),
         )
         for each in verified.values()
     ]

@@ -82,6 +82,9 @@ class Step:
     counts: Mapping[str, int]
     """Counts among the receipt's facts."""
 
+    verdict: str
+    """What the quality gate said; empty elsewhere."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:

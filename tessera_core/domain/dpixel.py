@@ -42,8 +42,11 @@ class Series:
                 f"a series has {num} values, {len(self.day_of_year)} days and "
                 f"{len(self.valid)} validity flags; expected equal counts"
             )
-        if len(self.offsets) < 1 or self.offsets[0] != 0 or self.offsets[-1] != num:
-            raise RecordError(f"offsets must run from 0 to {num}, the number of observations")
+        ends_fit = len(self.offsets) > 0 and self.offsets[0] == 0 and self.offsets[-1] == num
+        if not ends_fit or (np.diff(self.offsets) < 0).any():
+            raise RecordError(
+                f"offsets must run from 0 to {num}, the number of observations, without falling"
+            )
 
     def __len__(self) -> int:
         """Return the number of d-pixels."""

@@ -27,7 +27,7 @@ class BandStats:
         """Refuse statistics that would turn input into NaN or infinity."""
         if len(self.mean) != len(self.std):
             raise RecordError(f"norms have {len(self.mean)} means but {len(self.std)} deviations")
-        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
+        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std, default=0) <= 0:
             raise RecordError(
                 f"norms must be finite with positive deviations, got mean {self.mean} "
                 f"and std {self.std}; a constant band cannot be normalised"

@@ -100,20 +100,24 @@ def rank_within(classes: Ints) -> Ints:
     return rank
 
 
+Classify = Callable[[npt.NDArray[np.bool_], Ints], Ints]
+"""(which of the pool are labelled, their classes) -> classes of the test d-pixels."""
+
+
 def _models(
     features: FeatureSets, pool: Ints, test: Ints, num_trees: int, seed: int
-) -> dict[str, Callable[[npt.NDArray[np.bool_], Ints], Ints]]:
-    """Return name -> function of (labelled rows of the pool, their classes) -> test classes."""
-    forest: Probe = partial(predict_forest, num_trees=min(num_trees, CURVE_TREES), seed=seed)
-    linear: dict[str, npt.NDArray[np.float32]] = {
+) -> dict[str, Classify]:
+    """Return the models of one draw by name."""
+    linear = {
         "encoder/linear": features.encoder,
         "random_encoder/linear": features.random_encoder,
     }
-    models = {
+    models: dict[str, Classify] = {}
+    for name, values in linear.items():
         # Embeddings cost no label, so all of the pool may say how they are scaled.
-        name: partial(_fit, predict_linear, *standardise(values[pool], values[pool], values[test]))
-        for name, values in linear.items()
-    }
+        known, asked = standardise(values[pool], values[pool], values[test])
+        models[name] = partial(_fit, predict_linear, known, asked)
+    forest = partial(predict_forest, num_trees=min(num_trees, CURVE_TREES), seed=seed)
     models["raw_forest"] = partial(_fit, forest, features.raw[pool], features.raw[test])
     return models
 
@@ -122,10 +126,10 @@ def _fit(
     probe: Probe,
     pool: npt.NDArray[Any],
     test: npt.NDArray[Any],
-    rows: npt.NDArray[np.bool_],
+    is_labelled: npt.NDArray[np.bool_],
     classes: Ints,
 ) -> Ints:
-    predicted: Ints = probe(pool[rows], classes, test)
+    predicted: Ints = probe(pool[is_labelled], classes, test)
     return predicted
 
 

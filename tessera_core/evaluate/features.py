@@ -36,7 +36,8 @@ def raw_features(pixels: DPixels) -> npt.NDArray[np.float32]:
         monthly_means_db(pixels.descending),
     ]
     by_month = np.concatenate(parts, axis=2)
-    return by_month.transpose(0, 2, 1).reshape(len(pixels), -1).astype(np.float32)
+    features = by_month.transpose(0, 2, 1).reshape(len(pixels), NUM_RAW_FEATURES)
+    return features.astype(np.float32)
 
 
 def monthly_medians(optical: Series) -> npt.NDArray[np.float64]:

@@ -221,7 +221,8 @@ def _finish(axes: Axes) -> None:
 
 def _entitle(axes: Axes, title: str, subtitle: str, *, is_simulated: bool) -> None:
     """Write a title, what is shown, and the warning that belongs on every simulated figure."""
-    axes.set_title(" ", fontsize=26 if is_simulated else 20)
+    # An invisible title keeps the room that the annotations below take.
+    axes.set_title(" ", fontsize=34 if is_simulated else 24)
     lines = [(title, INK, 12.5, "bold"), (subtitle, FAINT, 9.5, "normal")]
     if is_simulated:
         lines.append((SIMULATED, WARNING, 9.5, "bold"))

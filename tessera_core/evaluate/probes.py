@@ -1,7 +1,7 @@
 """The small models that score features: each fits on training rows and predicts test rows."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from tessera_core.pretrain.probe import predict_linear, single_blas_thread, stan
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
-Targets = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+Target = TypeVar("Target", np.int64, np.float64)
 Probe = Callable[[Floats, Any, Floats], Any]
 """(train features, train truth, test features) -> predicted truth."""
 
@@ -91,7 +91,9 @@ def predict_forest_value(
     return predicted
 
 
-def predict_out_of_fold(probe: Probe, features: Floats, truth: Targets, folds: Ints) -> Targets:
+def predict_out_of_fold(
+    probe: Probe, features: Floats, truth: npt.NDArray[Target], folds: Ints
+) -> npt.NDArray[Target]:
     """Return a prediction for each row from a probe that saw only the other folds, (N,)."""
     predicted = np.empty_like(truth)
     for fold in np.unique(folds):

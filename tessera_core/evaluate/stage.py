@@ -29,7 +29,7 @@ from tessera_core.records.samples import write_table
 
 if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
-    from tessera_core.model.artifact import ModelArtifact
+    from tessera_core.model.embed import ModelArtifact
 
 HEADLINE_METRICS: Final = {"crop_type": "accuracy", "canopy_height": "r2"}
 """The one metric of each task that receipts and registers show."""

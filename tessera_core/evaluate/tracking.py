@@ -8,7 +8,6 @@ from tessera_core.evaluate.tasks.result import SCORED
 from tessera_core.ports import Tracker
 from tessera_core.records.files import read_json
 
-
 EVALUATION_NAME: Final = "evaluation.json"
 REPORT_NAME: Final = "report.html"
 FIGURES: Final = ("curve.png", "confusion.png", "pca_map.png")

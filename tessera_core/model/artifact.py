@@ -54,10 +54,19 @@ def write_artifact(
         config: Its shape.
         norms: Its normalisation.
         canaries: A few d-pixels whose codes are stored and checked at every load.
+
+    Raises:
+        ArtifactError: There is no canary, or one has no embedding.
     """
     encoder.eval()
     artifact = ModelArtifact(encoder=encoder, config=config, norms=norms, digest="")
     expected = _embed_canaries(artifact, canaries)
+    if len(canaries) == 0 or not np.isfinite(expected.scale).all():
+        raise ArtifactError(
+            f"{folder} not written: {np.isfinite(expected.scale).sum()} of {len(canaries)} "
+            "canaries have an embedding, expected all and at least one canary. Take d-pixels "
+            "with clear observations, and check the weights for NaN"
+        )
     with atomic_folder(folder) as building:
         weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
         save_file(weights, building / WEIGHTS_NAME)
@@ -132,9 +141,19 @@ def load_weights(encoder: Encoder, path: Path) -> None:
 
 
 def _check_canaries(artifact: ModelArtifact, folder: Path) -> None:
-    arrays = load_arrays(folder / CANARIES_NAME)
-    expected = Embedding(codes=arrays["codes"], scale=arrays["scale"])
-    found = _embed_canaries(artifact, _pixels_of(arrays))
+    try:
+        arrays = load_arrays(folder / CANARIES_NAME)
+        expected = Embedding(codes=arrays["codes"], scale=arrays["scale"])
+        canaries = _pixels_of(arrays)
+    except (OSError, SafetensorError, KeyError, RecordError) as error:
+        raise ArtifactError(f"{folder}: cannot read the canaries: {error}") from error
+    shape = (len(canaries), artifact.config.embedding_dim)
+    if len(canaries) == 0 or expected.codes.shape != shape:
+        raise ArtifactError(
+            f"{folder} holds {len(canaries)} canaries and codes of shape {expected.codes.shape}, "
+            f"expected codes of shape {shape} for at least one canary; fetch it again"
+        )
+    found = _embed_canaries(artifact, canaries)
     steps = np.abs(found.codes.astype(np.int16) - expected.codes)
     drift = np.abs(found.scale / expected.scale - 1).max()
     share = float((steps <= 1).mean())

@@ -45,9 +45,18 @@ class EncoderConfig:
     """Dropout inside layers while training."""
 
     def __post_init__(self) -> None:
-        """Refuse families that this code does not implement."""
+        """Refuse families that this code does not implement, and shapes that no encoder has."""
         if self.family != FAMILY:
             raise ArtifactError(f"encoder family {self.family!r} is unknown, expected {FAMILY!r}")
+        for name in ("model_dim", "num_layers", "num_heads", "feedforward_dim", "embedding_dim"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ArtifactError(f"encoder {name} is {value!r}, expected a whole number above 0")
+        if self.model_dim % self.num_heads or self.model_dim % 2:
+            raise ArtifactError(
+                f"encoder model_dim {self.model_dim} must be even and divisible by num_heads "
+                f"{self.num_heads}"
+            )
 
 
 class Encoder(nn.Module):

@@ -27,6 +27,8 @@ TOLERANCE: Final = 1e-3
 MIN_CLASSES: Final = 2
 """Fewer classes leave nothing to tell apart."""
 
+MIN_FOLDS: Final = 2
+
 
 def linear_probe_accuracy(
     embeddings: npt.NDArray[np.float32],
@@ -51,7 +53,7 @@ def linear_probe_accuracy(
     Raises:
         InputError: Fewer than two classes have enough fields.
     """
-    usable: npt.NDArray[np.bool_] = np.isfinite(embeddings).all(axis=1)
+    usable = np.asarray(np.isfinite(embeddings).all(axis=1))
     usable[usable] = ~np.isin(
         classes[usable], list(thin_classes(classes[usable], groups[usable], num_folds))
     )
@@ -105,10 +107,13 @@ def grouped_folds(classes: Ints, groups: Ints, num_folds: int, seed: int) -> npt
         seed: Chooses the order of dealing.
 
     Raises:
-        InputError: There is no pixel, or a class has fewer fields than folds.
+        InputError: There is no pixel, fewer than two folds, or a class with fewer fields than
+            folds.
     """
     if len(classes) == 0:
-        raise InputError("folds need labelled pixels, got none")
+        raise InputError("folds need labelled pixels, got none; check the labels")
+    if num_folds < MIN_FOLDS:
+        raise InputError(f"got {num_folds} folds, expected {MIN_FOLDS} or more: one is held out")
     if thin := thin_classes(classes, groups, num_folds):
         listed = ", ".join(f"{code} has {count}" for code, count in thin.items())
         raise InputError(

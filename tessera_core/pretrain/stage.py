@@ -60,7 +60,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         shape,
         feed.pixels,
         norms,
-        checkpoints=paths.training / _run_identity(config, shards),
+        checkpoints=paths.checkpoints / _run_identity(config, shards),
         tracker=ports.tracker,
         probe=probe,
     )
@@ -101,7 +101,7 @@ def _run_identity(config: PlatformConfig, shards: Manifest) -> str:
         "shards": shards.digest,
         "code": closure_digest(__name__),
     }
-    return f"checkpoints-{digest_json(identity)[:16]}"
+    return digest_json(identity)[:16]
 
 
 def _label_folders(config: PlatformConfig, paths: Paths) -> list[Path]:

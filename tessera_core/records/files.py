@@ -76,7 +76,8 @@ def digest_json(value: Any) -> str:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
@@ -117,20 +118,16 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
     On any error the old folder stays as it was and nothing new is left behind.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
     building = target.with_name(f".{target.name}.{mark}.part")
     retired = target.with_name(f".{target.name}.{mark}.old")
     with storage_errors(target):
         try:
-            building.mkdir()
+            building.mkdir(parents=True)
             yield building
-            if target.exists():
-                target.rename(retired)
-            building.rename(target)
+            _replace_folder(target, building, retired)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-            shutil.rmtree(retired, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -149,6 +146,20 @@ def storage_errors(path: Path) -> Iterator[None]:
             f"({free / 1e6:.0f} MB free there). Nothing was left half-written; "
             "make room or choose another workspace, then run again"
         ) from error
+
+
+def _replace_folder(target: Path, building: Path, retired: Path) -> None:
+    """Put ``building`` in the place of ``target``, which comes back if that fails."""
+    if not target.exists():
+        building.rename(target)
+        return
+    target.rename(retired)
+    try:
+        building.rename(target)
+    except OSError:
+        retired.rename(target)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _existing_parent(path: Path) -> Path:

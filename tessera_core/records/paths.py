@@ -47,8 +47,13 @@ class Paths:
 
     @property
     def training(self) -> Path:
-        """Checkpoints and history of pretraining."""
+        """History of pretraining."""
         return self.data / "training"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where pretraining goes on from; one folder per identity of a run."""
+        return self.data / "checkpoints"
 
     @property
     def evaluation(self) -> Path:

@@ -52,4 +52,4 @@ class TaskResult:
     @property
     def is_scored(self) -> bool:
         """Whether there are scores."""
-        return self.report["status"] == SCORED
+        return bool(self.report["status"] == SCORED)

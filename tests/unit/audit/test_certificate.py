@@ -42,6 +42,7 @@ def test_the_text_draws_the_chain_from_ingest_to_export(run, report):
     places = [text.index(f"  {stage:<9} {run.receipts[stage][:12]}") for stage in UPSTREAM]
     assert places == sorted(places)
     assert f"stands on ingest {run.receipts['ingest'][:12]}, quality" in text
+    assert ", verdict passed" in text
     assert f"champion is evaluate {run.receipts['evaluate'][:12]}, pretrain" in text
     assert "PASSED (0 BLOCK, 0 WARN, 0 NOTE)" in text
     assert "tessera version 1" in text

@@ -1,0 +1,238 @@
+"""The whole stage on one small tile: a real model, label rasters, and what it writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from tessera_core.config import PlatformConfig
+from tessera_core.errors import ArtifactError, RecordError
+from tessera_core.evaluate import stage
+from tessera_core.evaluate.predictions import PREDICTIONS
+from tessera_core.evaluate.tracking import log_evaluation
+from tessera_core.model.artifact import load_artifact, write_artifact
+from tessera_core.ports import OFFLINE
+from tessera_core.records.manifest import Manifest, find_differences
+from tessera_core.records.paths import Paths
+from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
+from tessera_core.testing.pixels import NORMS, random_pixels
+from tessera_core.testing.samples import write_samples
+from tessera_core.testing.tiles import make_grid, make_tile
+from tessera_core.testing.tracker import InMemoryTracker
+
+GRID = make_grid(width=48, height=32)
+FIELD_EDGE = 4
+CODES = np.array([0, 1200, 5100, 9120])
+ALONE = 2130
+OVERRIDES = (
+    "ingest.source=tiles",
+    "ingest.path=tiles",
+    "evaluate.num_folds=2",
+    "evaluate.labels_per_class=[1, 3]",
+    "evaluate.num_draws=2",
+    "evaluate.num_bootstraps=100",
+    "evaluate.num_trees=5",
+    "evaluate.max_pixels_per_field=4",
+)
+
+
+def write_raster(path: Path, values) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=GRID.width, height=GRID.height, count=1,
+        dtype=values.dtype, crs=f"EPSG:{GRID.epsg}",
+        transform=from_origin(GRID.west, GRID.north, 10, 10),
+    ) as raster:  # fmt: skip
+        raster.write(values, 1)
+
+
+def write_labels(folder: Path) -> None:
+    """Write square fields of three crops, one field of a fourth, and heights everywhere."""
+    row, column = np.indices((GRID.height, GRID.width)) // FIELD_EDGE
+    parcel = 1 + row * (GRID.width // FIELD_EDGE) + column
+    crop = CODES[(row + 2 * column) % len(CODES)]
+    crop[parcel == 1] = ALONE
+    write_raster(folder / "crop_type.tif", crop.astype(np.uint16))
+    write_raster(folder / "parcel_id.tif", parcel.astype(np.int32))
+    height = np.where(column < 6, row + 0.5 * column + 1, np.nan)
+    write_raster(folder / "canopy_height.tif", height.astype(np.float32))
+    legend = {"crop_type": {"1200": "maize", "5100": "potato"}}
+    (folder / "legend.json").write_text(json.dumps(legend))
+
+
+def workspace(root: Path, repo: Path, *overrides: str) -> tuple[PlatformConfig, Paths]:
+    """Return settings and paths of a workspace with samples and a model, without labels."""
+    paths = Paths(root=root, workspace=root)
+    write_samples(paths.samples, [make_tile(name="tile", grid=GRID)])
+    write_artifact(paths.model, tiny_encoder(0), TINY_SHAPE, NORMS, random_pixels(8, 0))
+    (root / "tiles").mkdir()
+    return PlatformConfig.read(repo / "params.yaml", (*OVERRIDES, *overrides)), paths
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, repo):
+    """Return paths and outcome of one evaluation with labels."""
+    config, paths = workspace(tmp_path_factory.mktemp("evaluated"), repo)
+    write_labels(paths.root / "tiles")
+    return config, paths, stage.run(config, paths, OFFLINE)
+
+
+def evaluation_of(paths: Paths) -> dict:
+    return json.loads((paths.evaluation / "evaluation.json").read_text())
+
+
+def test_the_folder_is_whole_and_named_by_its_manifest(evaluated):
+    _, paths, outcome = evaluated
+
+    manifest = Manifest.read(paths.evaluation)
+    assert outcome.outputs == (paths.evaluation / "manifest.json",)
+    assert manifest.kind == "evaluation"
+    assert {file.path for file in manifest.files} == {
+        "evaluation.json", "predictions.parquet", "report.html",
+        "curve.png", "confusion.png", "pca_map.png",
+    }  # fmt: skip
+    assert find_differences(paths.evaluation, manifest) == []
+
+
+def test_the_evaluation_has_its_schema(evaluated):
+    _, paths, _ = evaluated
+
+    evaluation = evaluation_of(paths)
+
+    assert set(evaluation) == {
+        "simulated", "model_digest", "num_fields", "num_pixels", "labels_digest", "protocol",
+        "tasks",
+    }  # fmt: skip
+    assert evaluation["simulated"] is False
+    assert evaluation["model_digest"] == load_artifact(paths.model).digest
+    assert evaluation["num_pixels"] == 4 * evaluation["num_fields"]
+    crops, heights = (evaluation["tasks"][task] for task in ("crop_type", "canopy_height"))
+    assert (crops["status"], heights["status"]) == ("scored", "scored")
+    assert set(crops["classes"]) == {"maize", "potato", "9120"}
+    assert set(crops["left_out"]) == {"2130"}
+    assert heights["num_blocks"] == 4
+    assert heights["num_pixels"] == 16
+
+
+def test_facts_carry_the_headline_of_every_model(evaluated):
+    _, paths, outcome = evaluated
+
+    scores = evaluation_of(paths)["tasks"]["crop_type"]["scores"]
+
+    assert outcome.facts["status"] == {"crop_type": "scored", "canopy_height": "scored"}
+    headline = outcome.facts["headline"]["crop_type"]
+    assert headline["encoder/linear"]["accuracy"] == scores["encoder/linear"]["accuracy"]
+
+
+def test_predictions_give_back_the_scores(evaluated):
+    _, paths, _ = evaluated
+
+    # ParquetFile, as the folders above are no partitions.
+    table = pq.ParquetFile(paths.evaluation / "predictions.parquet").read()
+
+    assert table.schema.equals(PREDICTIONS)
+    rows = [row for row in table.to_pylist() if row["model"] == "encoder/linear"]
+    crops = evaluation_of(paths)["tasks"]["crop_type"]
+    hits = [row["truth"] == row["predicted"] for row in rows]
+    assert len(rows) == crops["num_pixels"]
+    assert np.mean(hits) == pytest.approx(crops["scores"]["encoder/linear"]["accuracy"]["mean"])
+    sides = {}
+    for row in rows:
+        assert sides.setdefault(row["group"], row["fold"]) == row["fold"]
+
+
+def test_the_same_inputs_give_the_same_bytes(evaluated):
+    config, paths, outcome = evaluated
+    before = Manifest.read(paths.evaluation).digest
+
+    again = stage.run(config, paths, OFFLINE)
+
+    assert Manifest.read(paths.evaluation).digest == before
+    assert again == outcome
+
+
+def test_the_report_needs_nothing_from_outside(evaluated):
+    _, paths, _ = evaluated
+
+    text = (paths.evaluation / "report.html").read_text(encoding="utf-8")
+
+    assert text.count("data:image/png;base64,") == 3
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "2130 (1 fields, fewer than 2 folds)" in text
+    assert "Simulated" not in text
+
+
+def test_figures_and_report_reach_the_tracker(evaluated):
+    _, paths, _ = evaluated
+    tracker = InMemoryTracker()
+
+    log_evaluation(paths.evaluation, tracker)
+
+    assert {path.name for path, folder in tracker.artifacts if folder == "evaluation"} == {
+        "report.html", "evaluation.json", "curve.png", "confusion.png", "pca_map.png",
+    }  # fmt: skip
+    assert "canopy_height/encoder_ridge/r2" in tracker.metrics[0][1]
+
+
+def test_the_sources_are_the_label_files(evaluated):
+    config, paths, _ = evaluated
+
+    names = {Path(file.path).name for file in stage.sources(config, paths)}
+
+    assert names == {"crop_type.tif", "parcel_id.tif", "canopy_height.tif", "legend.json"}
+
+
+def test_a_run_without_labels_skips_both_tasks_and_still_draws_the_map(tmp_path, repo):
+    config, paths = workspace(tmp_path, repo)
+
+    outcome = stage.run(config, paths, OFFLINE)
+
+    assert outcome.facts["status"] == {"crop_type": "skipped", "canopy_height": "skipped"}
+    assert "no d-pixel has a crop label" in outcome.facts["skipped"]["crop_type"]
+    assert (paths.evaluation / "pca_map.png").is_file()
+    assert not (paths.evaluation / "curve.png").exists()
+    assert pq.ParquetFile(paths.evaluation / "predictions.parquet").metadata.num_rows == 0
+    assert "Skipped: no d-pixel" in (paths.evaluation / "report.html").read_text(encoding="utf-8")
+
+
+def test_other_labels_give_another_digest(tmp_path, repo, evaluated):
+    config, paths = workspace(tmp_path, repo)
+    write_labels(tmp_path / "tiles")
+    same = stage.gather(config, paths, load_artifact(paths.model)).labels_digest
+    with rasterio.open(tmp_path / "tiles" / "crop_type.tif", "r+") as raster:
+        values = raster.read(1)
+        values[9, 9] += 1
+        raster.write(values, 1)
+
+    changed = stage.gather(config, paths, load_artifact(paths.model)).labels_digest
+
+    assert same == evaluation_of(evaluated[1])["labels_digest"]
+    assert changed != same
+
+
+def test_scenes_of_the_simulator_are_recognised_and_no_others(tmp_path):
+    (tmp_path / "scenes").mkdir()
+    catalogue = tmp_path / "scenes" / "catalog.json"
+
+    assert not stage.is_simulated(tmp_path, "scenes")
+    assert not stage.is_simulated(tmp_path, "https://example.org/stac")
+    catalogue.write_text('{"type": "Catalog"}')
+    assert not stage.is_simulated(tmp_path, "scenes")
+    catalogue.write_text('{"type": "Catalog", "tessera:simulation": {"seed": 7}}')
+    assert stage.is_simulated(tmp_path, "scenes")
+    assert stage.is_simulated(tmp_path, "scenes/catalog.json")
+
+
+def test_missing_samples_and_missing_model_are_said(tmp_path, repo):
+    config, paths = workspace(tmp_path, repo)
+    elsewhere = Paths(root=tmp_path, workspace=tmp_path / "empty")
+
+    with pytest.raises(ArtifactError, match="model"):
+        stage.run(config, elsewhere, OFFLINE)
+    with pytest.raises(RecordError, match="run `tessera ingest` first"):
+        stage.gather(config, elsewhere, load_artifact(paths.model))
