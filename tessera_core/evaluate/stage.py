@@ -1,7 +1,8 @@
 """The evaluate stage: trained encoder to scores, figures and a report."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,7 +54,8 @@ def run(config: "PlatformConfig", paths: Paths, ports: Ports) -> Outcome:
 
     artifact = load_artifact(paths.model)
     untrained = random_artifact(artifact, config.evaluate.seed)
-    gathered = gather(config, paths, artifact)
+    with one_torch_thread():
+        gathered = gather(config, paths, artifact)
     legend = read_legend(label_places(config, paths))
 
     def featurise(labelled: Labelled) -> FeatureSets:
@@ -77,14 +79,33 @@ def compute_features(labelled: Labelled, untrained: "ModelArtifact") -> FeatureS
     from tessera_core.domain.embedding import quantise
     from tessera_core.model.embed import embed_pixels
 
+    with one_torch_thread():
+        random_embedding = embed_pixels(
+            untrained, labelled.pixels, batch_size=EMBED_BATCH, progress="embed untrained"
+        )
     return FeatureSets(
         encoder=labelled.embedding,
         encoder_int8=quantise(labelled.embedding).dequantise(),
-        random_encoder=embed_pixels(
-            untrained, labelled.pixels, batch_size=EMBED_BATCH, progress="embed untrained"
-        ),
+        random_encoder=random_embedding,
         raw=raw_features(labelled.pixels),
     )
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Embed on one thread, so that the number of cores changes no digit.
+
+    At these sizes a second thread gains little on idle cores, and waiting for it on busy ones
+    was measured to cost five times the time.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_simulated(root: Path, ingest_path: str) -> bool:

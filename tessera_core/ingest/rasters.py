@@ -1,5 +1,8 @@
 """Windowed raster reads onto a tile's grid."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
 
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.grid import TileGrid
 from tessera_core.errors import SceneError
+from tessera_core.ingest.tiling import check_pixel_size
 
 GDAL_OPTIONS = {
     # Never list a folder or bucket to find side-car files that COGs do not have.
@@ -53,6 +57,7 @@ def read_onto_grid(
                 resampling=Resampling[resampling],
                 src_nodata=source_nodata,
                 nodata=source_nodata,
+                **_pixel_ratio(source),
             ) as warped:
                 values = warped.read(1)
     except RasterioError as error:
@@ -62,26 +67,42 @@ def read_onto_grid(
     return np.where(values == source_nodata, np.asarray(nodata, values.dtype), values)
 
 
+def _pixel_ratio(source: Any) -> dict[str, float]:
+    """Return the size of a source's pixels as a multiple of the tile's.
+
+    Left to itself, GDAL guesses it from the number of pixels under the tile, edges included, and
+    blurs tiles of one to four columns: a pixel's value would depend on how its tile was cut.
+    """
+    if not source.crs.is_projected:
+        return {}
+    width, height = source.res
+    return {"XSCALE": width / TILE_RESOLUTION_M, "YSCALE": height / TILE_RESOLUTION_M}
+
+
 def read_plain(path: Path) -> npt.NDArray[Any]:
     """Return the first band of a small raster as it is stored."""
-    try:
-        with rasterio.open(path) as source:
-            values: npt.NDArray[Any] = source.read(1)
-            return values
-    except RasterioError as error:
-        raise SceneError(f"cannot read {path}: {error}; is it a GeoTIFF?") from error
+    with _open_plain(path) as source:
+        values: npt.NDArray[Any] = source.read(1)
+        return values
 
 
 def georeference(path: Path) -> tuple[int, float, float] | None:
     """Return EPSG code, west and north edge of a raster, or None when it has none."""
+    with _open_plain(path) as source:
+        if source.crs is None or source.crs.to_epsg() is None:
+            return None
+        check_pixel_size(path, source.transform.a, source.transform.e)
+        return source.crs.to_epsg(), source.transform.c, source.transform.f
+
+
+@contextlib.contextmanager
+def _open_plain(path: Path) -> Iterator[Any]:
+    """Yield an open raster, which may lack coordinates; raises SceneError when unreadable."""
     try:
-        with rasterio.open(path) as source:
-            if source.crs is None or source.crs.to_epsg() is None:
-                return None
-            if abs(source.transform.a) != TILE_RESOLUTION_M:
-                raise SceneError(
-                    f"{path} has pixels of {source.transform.a} m, expected {TILE_RESOLUTION_M} m"
-                )
-            return source.crs.to_epsg(), source.transform.c, source.transform.f
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            source = rasterio.open(path)
+        with source:
+            yield source
     except RasterioError as error:
         raise SceneError(f"cannot read {path}: {error}; is it a GeoTIFF?") from error

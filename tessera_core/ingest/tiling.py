@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tessera_core.domain.bands import TILE_RESOLUTION_M
@@ -44,6 +45,15 @@ def cut_tiles(items: Iterable[StacItem], bbox: Bounds | None, tile_size: int) ->
         area = (min(west), min(south), max(east), max(north))
         grids += _lattice(epsg, area, tile_size)
     return grids
+
+
+def check_pixel_size(path: Path, width: float, height: float) -> None:
+    """Refuse a raster whose pixels are not those of a north-up tile; sizes in metres."""
+    if (width, height) != (TILE_RESOLUTION_M, -TILE_RESOLUTION_M):
+        raise SceneError(
+            f"{path} has pixels of {width} x {height} m, expected "
+            f"{TILE_RESOLUTION_M} x -{TILE_RESOLUTION_M} m"
+        )
 
 
 def utm_epsg(longitude: float, latitude: float) -> int:

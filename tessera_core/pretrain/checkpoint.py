@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final
 
 import torch
@@ -54,8 +55,16 @@ def load_checkpoint(
         state = torch.load(found[-1], weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
-        raise ArtifactError(
-            f"cannot resume from {found[-1]}: {error}. Delete the file to go on from the one before"
-        ) from error
-    return int(state["next_step"]), list(state["history"])
+        return int(state["next_step"]), list(state["history"])
+    except UnpicklingError as error:
+        # Torch's own message recommends to unpickle the file anyway.
+        reason = "it is cut off or holds more than tensors and plain values"
+        raise _refusal(found[-1], reason) from error
+    except (RuntimeError, KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        raise _refusal(found[-1], str(error)) from error
+
+
+def _refusal(path: Path, reason: str) -> ArtifactError:
+    return ArtifactError(
+        f"cannot resume from {path}: {reason}. Delete the file to go on from the one before"
+    )

@@ -19,8 +19,8 @@ def require_finite(step: int, **values: float) -> None:
 
 
 def require_rank(step: int, rank: float) -> None:
-    """Raise TrainingError when the embeddings have collapsed to almost one direction."""
-    if rank < MIN_RANK:
+    """Raise TrainingError when the embeddings have collapsed to one direction or are NaN."""
+    if not rank >= MIN_RANK:
         raise TrainingError(
             f"RankMe of the embeddings fell to {rank:.3f} at step {step}, expected above "
             f"{MIN_RANK}; the model has collapsed. Lower pretrain.peak_lr or raise batch_size"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import trange
 
@@ -79,7 +79,7 @@ def train(
         # Dropout is the only other randomness: seeding it by step makes resuming exact.
         torch.manual_seed(config.seed + 1_000_003 * (step + 1))
         model.train()
-        embedding_BE, loss = training_loss(encoder, projector, batch, config)
+        loss = training_loss(encoder, projector, batch, config)
         loss.total.backward()
         grad_norm = clip_grad_norm_(model.parameters(), config.max_grad_norm)
         require_finite(step, loss=loss.total.item(), gradient=grad_norm.item())
@@ -87,7 +87,7 @@ def train(
         optimizer.zero_grad(set_to_none=True)
 
         if due(step, config.log_every, config.num_steps):
-            record = measure(step, loss, embedding_BE, batch, learning_rate(step, config))
+            record = measure(step, loss, encoder, batch, learning_rate(step, config))
             require_rank(step, record["rank/embedding"])
             if probe is not None and due(step, config.probe_every, config.num_steps):
                 record["probe/accuracy"] = probe(encoder)
@@ -103,13 +103,12 @@ def train(
 
 def training_loss(
     encoder: Encoder, projector: nn.Sequential, batch: Batch, config: PretrainConfig
-) -> tuple[Tensor, BarlowLoss]:
-    """Return the first view's embeddings (B, E) and the loss of a batch."""
-    first_BE = encoder(*batch.first)
+) -> BarlowLoss:
+    """Return the loss of a batch."""
     # Batch norm must see each view alone: one pass per view.
-    first_BP, second_BP = projector(first_BE), projector(encoder(*batch.second))
+    first_BP, second_BP = projector(encoder(*batch.first)), projector(encoder(*batch.second))
     mixed_BP = projector(encoder(*batch.mixed())) if config.mix_weight else None
-    loss = barlow_twins(
+    return barlow_twins(
         first_BP,
         second_BP,
         redundancy_weight=config.redundancy_weight,
@@ -118,11 +117,10 @@ def training_loss(
         partner_B=batch.partner_B,
         mix_weight=config.mix_weight,
     )
-    return first_BE.detach(), loss
 
 
 def measure(
-    step: int, loss: BarlowLoss, embedding_BE: Tensor, batch: Batch, rate: float
+    step: int, loss: BarlowLoss, encoder: Encoder, batch: Batch, rate: float
 ) -> dict[str, Any]:
     """Return one record of the history."""
     return {
@@ -131,10 +129,19 @@ def measure(
         "loss/alignment": loss.alignment.item(),
         "loss/redundancy": loss.redundancy.item(),
         "loss/mix": loss.mix.item(),
-        "rank/embedding": rank_me(embedding_BE),
+        "rank/embedding": embedding_rank(encoder, batch),
         "views/overlap": batch.overlap,
         "lr": rate,
     }
+
+
+def embedding_rank(encoder: Encoder, batch: Batch) -> float:
+    """Return RankMe of the first view's embeddings, as inference would give them.
+
+    Dropout noise spans every direction: with it, a collapsed encoder still scores 0.8.
+    """
+    with torch.inference_mode():
+        return rank_me(encoder.eval()(*batch.first))
 
 
 def build_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 def learning_rate(step: int, config: "PretrainConfig") -> float:
-    """Return the base rate of a step: linear warm-up to the peak, then cosine to 0."""
-    warmup = config.warmup_share * config.num_steps
+    """Return the base rate of a step: linear warm-up from 0 to the peak, then cosine to 0."""
+    warmup = int(config.warmup_share * config.num_steps)
     if step < warmup:
-        return config.peak_lr * (step + 1) / max(warmup, 1.0)
-    progress = (step - warmup) / max(config.num_steps - warmup, 1.0)
+        return config.peak_lr * step / warmup
+    progress = (step - warmup) / max(config.num_steps - warmup, 1)
     return config.peak_lr * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 

@@ -142,13 +142,15 @@ def _sample(
         raise SceneError(f"cannot read the label raster {path}: {error}") from error
     if crs is None:
         raise SceneError(f"the label raster {path} has no coordinate system; expected UTM")
-    columns, rows = inverse * (x, y)
-    column, row = np.floor(columns).astype(np.int64), np.floor(rows).astype(np.int64)
+    column = np.floor(inverse.a * x + inverse.b * y + inverse.c).astype(np.int64)
+    row = np.floor(inverse.d * x + inverse.e * y + inverse.f).astype(np.int64)
     # Other zones are other places: a region may span several.
     inside = (epsg == crs.to_epsg()) & (row >= 0) & (row < values.shape[0])
     inside &= (column >= 0) & (column < values.shape[1])
     sampled = np.full(len(x), missing)
     sampled[inside] = values[row[inside], column[inside]]
-    if nodata is not None and not np.isnan(nodata):
-        sampled[sampled == nodata] = missing
+    unknown = np.isnan(sampled)
+    if nodata is not None:
+        unknown |= sampled == nodata
+    sampled[unknown] = missing
     return sampled

@@ -58,7 +58,7 @@ def score_crop_type(
             "code": code,
             "num_fields": count,
             "num_pixels": int((codes == code).sum()),
-            "reason": f"{count} fields, fewer than {settings.num_folds} folds",
+            "reason": f"{count} field{'s' * (count != 1)}, fewer than {settings.num_folds} folds",
         }
         for code, count in num_fields.items()
         if code not in kept

@@ -1,7 +1,7 @@
 """TESSERA d-pixel directories (method.md 1.2): arrays on disk, one folder per tile and year."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,14 @@ from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries
 from tessera_core.errors import InputError, SceneError
 from tessera_core.ingest.config import IngestConfig
 from tessera_core.ingest.sources import TileRef
+from tessera_core.ingest.tiling import check_pixel_size
 from tessera_core.records.files import FileDigest, digest_file, read_json
 from tessera_core.records.samples import Scene
 
 COLLECTION: Final = "tessera-tile"
 BANDS: Final = "bands.npy"
-OPTIONAL: Final = ("scl.npy", "roi.tiff", "tile.json")
+DOCUMENT: Final = "tile.json"
+OPTIONAL: Final = ("scl.npy", "roi.tiff", DOCUMENT)
 REQUIRED: Final = (
     BANDS, "masks.npy", "doys.npy",
     "sar_ascending.npy", "sar_ascending_doy.npy",
@@ -32,10 +34,11 @@ class TileDirectories:
         self._root = root
         self._year = config.year
         base = root / config.path
-        folders = [base] if (base / BANDS).is_file() else sorted(base.glob("*/"))
-        self._folders = {
-            _tile_name(folder): folder for folder in folders if (folder / BANDS).is_file()
-        }
+        if (base / BANDS).is_file():
+            self._folders = {base.resolve().name: base}
+        else:
+            folders = sorted(base.glob("*/"))
+            self._folders = {f.name: f for f in folders if (f / BANDS).is_file()}
         if not self._folders:
             raise SceneError(
                 f"{base} holds no tile: neither it nor a folder in it has {BANDS}; "
@@ -82,13 +85,12 @@ class TileDirectories:
         return tile, [_scene(ref.name, digest_file(folder / name, self._root)) for name in names]
 
     def _tile_year(self, folder: Path) -> int:
-        if (folder / "tile.json").is_file():
-            stored = read_json(folder / "tile.json")
-            if isinstance(stored.get("year"), int):
-                return int(stored["year"])
+        year = _document(folder).get("year")
+        if isinstance(year, int):
+            return year
         if self._year is None:
             raise SceneError(
-                f"{folder} does not say its year: no tile.json with a year; set ingest.year"
+                f"{folder} does not say its year: no {DOCUMENT} with a year; set ingest.year"
             )
         return self._year
 
@@ -135,26 +137,36 @@ def _load(path: Path) -> npt.NDArray[Any]:
             f"{path} is missing; a tile directory needs {', '.join(REQUIRED)} "
             "(an orbit without passes is an array of length 0)"
         )
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise SceneError(f"cannot read {path}: {error}; is the file truncated?") from error
+    array = _open(path)
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise SceneError(
             f"{path} is {array.dtype} with {int(np.isnan(array).sum())} NaN; stored arrays are "
             "integers, where 0 means no data"
         )
-    loaded: npt.NDArray[Any] = array
-    return loaded
+    return array
 
 
-def _tile_name(folder: Path) -> str:
-    return folder.resolve().name
+def _open(path: Path, mmap_mode: Literal["r"] | None = None) -> npt.NDArray[Any]:
+    """Return an array, or with ``"r"`` only the promise of one."""
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise SceneError(f"cannot read {path}: {error}; is the file truncated?") from error
+    return array
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    """Return the content of ``tile.json``, empty when there is none."""
+    path = folder / DOCUMENT
+    stored = read_json(path) if path.is_file() else {}
+    if not isinstance(stored, dict):
+        raise SceneError(f"{path} holds {type(stored).__name__}, expected year, crs and transform")
+    return stored
 
 
 def _read_grid(folder: Path) -> TileGrid:
     """Return the grid from ``roi.tiff``, else from ``tile.json``."""
-    bands = np.load(folder / BANDS, mmap_mode="r", allow_pickle=False)
+    bands = _open(folder / BANDS, mmap_mode="r")
     if bands.ndim != 4:
         raise SceneError(
             f"{folder / BANDS} has shape {bands.shape}, expected (time, row, column, 10)"
@@ -180,18 +192,19 @@ def _roi_georeference(folder: Path) -> tuple[int, float, float] | None:
 
 
 def _json_georeference(folder: Path) -> tuple[int, float, float] | None:
-    path = folder / "tile.json"
-    stored = read_json(path) if path.is_file() else {}
+    path, stored = folder / DOCUMENT, _document(folder)
     if "crs" not in stored or "transform" not in stored:
         return None
     try:
         epsg = int(str(stored["crs"]).upper().removeprefix("EPSG:"))
-        return epsg, float(stored["transform"][2]), float(stored["transform"][5])
-    except (ValueError, IndexError, TypeError) as error:
+        width, _, west, _, height, north = (float(value) for value in stored["transform"][:6])
+    except (ValueError, TypeError) as error:
         raise SceneError(
             f"{path}: crs {stored['crs']!r} or transform is not of the form EPSG:32631 and "
             f"six numbers ({error})"
         ) from error
+    check_pixel_size(path, width, height)
+    return epsg, west, north
 
 
 def _read_inside(folder: Path, grid: TileGrid) -> npt.NDArray[np.bool_]:

@@ -40,9 +40,9 @@ def test_statistics_that_would_make_nan_are_refused(mean, std, message):
 
 
 def test_each_sensor_has_its_number_of_bands():
-    with pytest.raises(RecordError, match="norms.s2 has 2 bands, expected 10"):
+    with pytest.raises(RecordError, match=r"norms\.s2 has 2 bands, expected 10"):
         NormStats(s2=PAIR, s1_ascending=PAIR, s1_descending=PAIR)
-    with pytest.raises(RecordError, match="norms.s1_descending has 10 bands, expected 2"):
+    with pytest.raises(RecordError, match=r"norms\.s1_descending has 10 bands, expected 2"):
         NormStats(s2=NORMS.s2, s1_ascending=PAIR, s1_descending=NORMS.s2)
 
 

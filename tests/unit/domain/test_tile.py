@@ -95,7 +95,10 @@ def test_a_leap_year_has_a_day_366():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ascending": empty_radar(make_grid(width=6))}, r"tile tile: S1 ascending covers \(4, 6\)"),
+        (
+            {"ascending": empty_radar(make_grid(width=6))},
+            r"tile tile: S1 ascending covers \(4, 6\)",
+        ),
         ({"descending": empty_radar(make_grid(height=3))}, r"S1 descending covers \(3, 5\)"),
         ({"inside": np.ones((5, 4), np.bool_)}, r"region of interest covers \(5, 4\)"),
         ({"grid": make_grid(width=7)}, r"S2 reflectance covers \(4, 5\) .* the grid is \(4, 7\)"),

@@ -74,7 +74,7 @@ def test_a_class_of_one_field_is_left_out_and_named():
             "code": 2130,
             "num_fields": 1,
             "num_pixels": 4,
-            "reason": "1 fields, fewer than 3 folds",
+            "reason": "1 field, fewer than 3 folds",
         }
     }
     assert set(result.report["classes"]) == {"maize", "potato"}

@@ -24,7 +24,7 @@ from tessera_core.testing.samples import write_samples
 from tessera_core.testing.tiles import make_grid, make_tile
 from tessera_core.testing.tracker import InMemoryTracker
 
-GRID = make_grid(width=48, height=32)
+GRID = make_grid(width=32, height=16)
 FIELD_EDGE = 4
 CODES = np.array([0, 1200, 5100, 9120])
 ALONE = 2130
@@ -58,7 +58,7 @@ def write_labels(folder: Path) -> None:
     crop[parcel == 1] = ALONE
     write_raster(folder / "crop_type.tif", crop.astype(np.uint16))
     write_raster(folder / "parcel_id.tif", parcel.astype(np.int32))
-    height = np.where(column < 6, row + 0.5 * column + 1, np.nan)
+    height = np.where(column < 7, row + 0.5 * column + 1, np.nan)
     write_raster(folder / "canopy_height.tif", height.astype(np.float32))
     legend = {"crop_type": {"1200": "maize", "5100": "potato"}}
     (folder / "legend.json").write_text(json.dumps(legend))
@@ -114,8 +114,8 @@ def test_the_evaluation_has_its_schema(evaluated):
     assert (crops["status"], heights["status"]) == ("scored", "scored")
     assert set(crops["classes"]) == {"maize", "potato", "9120"}
     assert set(crops["left_out"]) == {"2130"}
-    assert heights["num_blocks"] == 4
-    assert heights["num_pixels"] == 16
+    assert heights["num_blocks"] == 2
+    assert heights["num_pixels"] == 8
 
 
 def test_facts_carry_the_headline_of_every_model(evaluated):
@@ -163,7 +163,7 @@ def test_the_report_needs_nothing_from_outside(evaluated):
     assert text.count("data:image/png;base64,") == 3
     assert "http://" not in text
     assert "https://" not in text
-    assert "2130 (1 fields, fewer than 2 folds)" in text
+    assert "2130 (1 field, fewer than 2 folds)" in text
     assert "Simulated" not in text
 
 

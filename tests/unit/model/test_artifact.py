@@ -148,7 +148,7 @@ def test_one_changed_byte_is_refused(artifact, name):
     content[-2] ^= 1
     (artifact / name).write_bytes(content)
 
-    with pytest.raises(ArtifactError, match="content differs|is not JSON"):
+    with pytest.raises(ArtifactError, match=r"content differs|is not JSON"):
         load_artifact(artifact)
 
 

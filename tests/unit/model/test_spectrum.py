@@ -31,6 +31,14 @@ def test_an_embedding_of_zeros_has_rank_0_and_no_nan():
     assert rank_me(torch.zeros(40, 8)) == 0
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_embedding_that_is_not_finite_has_no_rank(value):
+    broken = random_rows(40, 8)
+    broken[3, 2] = value
+
+    assert np.isnan(rank_me(broken))
+
+
 def test_equal_directions_count_by_their_logarithm():
     two_of_eight = torch.zeros(40, 8)
     two_of_eight[0, 0] = two_of_eight[1, 1] = 5

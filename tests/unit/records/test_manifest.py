@@ -82,7 +82,10 @@ def test_an_entry_outside_the_folder_is_refused(artifact, path):
         ("[]", "is not a manifest"),
         ('{"kind": "model"}', "is not a manifest: 'files'"),
         ('{"kind": "model", "files": [{"path": "a"}], "facts": {}}', "is not a manifest"),
-        ('{"kind": "model", "files": [{"path": 3, "sha256": "", "md5": "", "size": 0}]', "JSON"),
+        (
+            '{"kind": "", "files": [{"path": 3, "sha256": "", "md5": "", "size": 0}], "facts": {}}',
+            "is not a manifest",
+        ),
         ("{", "is not JSON"),
     ],
 )

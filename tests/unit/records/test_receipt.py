@@ -22,7 +22,7 @@ RECEIPT = Receipt(
     environment="e" * 64,
     facts={"num_pixels": 7},
 )
-DIGEST = "GOLDEN"
+DIGEST = "74a5f18cf1e4122a3b7e6023e51338b928017ea3705dab5b72b5d83c09f306e8"
 """Of ``RECEIPT``. Another value means that no stored receipt is found under its name any more."""
 
 CHANGES = {
@@ -148,5 +148,5 @@ def test_a_broken_receipt_is_refused_with_its_place(tmp_path, content, message):
 
 
 def test_an_absent_receipt_is_refused(tmp_path):
-    with pytest.raises(RecordError, match="cannot read .*: No such file"):
+    with pytest.raises(RecordError, match=r"cannot read .*: No such file"):
         Receipt.read(tmp_path / "shuffle.json")

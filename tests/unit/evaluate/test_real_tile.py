@@ -1,0 +1,45 @@
+"""Real measurements: parcels of West Flanders, 2018."""
+
+import json
+
+import pytest
+
+from tessera_core.config import PlatformConfig
+from tessera_core.evaluate import stage
+from tessera_core.ingest import stage as ingest
+from tessera_core.model.artifact import write_artifact
+from tessera_core.ports import OFFLINE
+from tessera_core.records.paths import Paths
+from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
+from tessera_core.testing.pixels import NORMS, random_pixels
+
+
+@pytest.mark.slow
+def test_a_forest_tells_real_crops_apart_in_parcels_it_never_saw(tmp_path, repo, shared_data):
+    config = PlatformConfig.read(
+        repo / "params.yaml",
+        [
+            "ingest.source=tiles",
+            f"ingest.path={shared_data / 'flanders-2018'}",
+            "evaluate.max_pixels_per_field=10000",
+            "evaluate.labels_per_class=[5]",
+            "evaluate.num_draws=2",
+        ],
+    )
+    paths = Paths(root=tmp_path, workspace=tmp_path)
+    ingest.run(config, paths, OFFLINE)
+    write_artifact(paths.model, tiny_encoder(0), TINY_SHAPE, NORMS, random_pixels(8, 0))
+
+    stage.run(config, paths, OFFLINE)
+
+    evaluation = json.loads((paths.evaluation / "evaluation.json").read_text())
+    crops = evaluation["tasks"]["crop_type"]
+    # One parcel each of cabbage and potato; the three large classes remain.
+    assert set(crops["left_out"]) == {"2130", "5100"}
+    assert set(crops["classes"]) == {"1200", "7900", "9120"}
+    assert (crops["num_pixels"], crops["num_fields"]) == (2180, 17)
+    # Few parcels: folds alone move this score by a tenth.
+    assert 0.6 < crops["scores"]["raw_forest"]["accuracy"]["mean"] < 0.85
+    assert crops["scores"]["raw_forest"]["balanced_accuracy"]["mean"] > 0.4
+    assert evaluation["tasks"]["canopy_height"]["status"] == "skipped"
+    assert evaluation["simulated"] is False

@@ -1,0 +1,319 @@
+"""The training loop: exact resumption, no broken update, what it reports."""
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tessera_core.domain.norms import BandStats
+from tessera_core.errors import ArtifactError, TrainingError
+from tessera_core.model.barlow import barlow_twins
+from tessera_core.model.projector import build_projector
+from tessera_core.model.spectrum import rank_me
+from tessera_core.pretrain.batches import draw_batch, rows_of_step
+from tessera_core.pretrain.loop import build_optimizer, due, embedding_rank, train, training_loss
+from tessera_core.testing.models import TINY_SHAPE, tiny_encoder, tiny_settings
+from tessera_core.testing.pixels import NORMS, make_pixels, random_pixels
+from tessera_core.testing.tracker import InMemoryTracker
+
+PIXELS = random_pixels(60, seed=40)
+SETTINGS = tiny_settings(num_steps=6)
+
+
+class Power(Exception):
+    """The machine was switched off."""
+
+
+class CutTracker(InMemoryTracker):
+    """Switches the machine off when a step reports."""
+
+    __slots__ = ("last_step",)
+
+    def __init__(self, last_step: int) -> None:
+        super().__init__()
+        self.last_step = last_step
+
+    def log_metrics(self, step, metrics):
+        super().log_metrics(step, metrics)
+        if step == self.last_step:
+            raise Power
+
+
+def run(folder, settings=SETTINGS, *, pixels=PIXELS, norms=NORMS, tracker=None, probe=None):
+    folder.mkdir(exist_ok=True)
+    return train(
+        settings, TINY_SHAPE, pixels, norms,
+        checkpoints=folder, tracker=tracker or InMemoryTracker(), probe=probe,
+    )  # fmt: skip
+
+
+def weights(encoder):
+    return {name: value.clone() for name, value in encoder.state_dict().items()}
+
+
+def are_equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def newest_state(folder):
+    """Everything in the newest checkpoint: projector, buffers and moments too."""
+    return torch.load(sorted(folder.glob("step-*.pt"))[-1], weights_only=True)
+
+
+def flat(state):
+    moments = [value for parts in state["optimizer"]["state"].values() for value in parts.values()]
+    return [*state["model"].values(), *moments]
+
+
+@pytest.fixture
+def parts():
+    encoder = tiny_encoder(1)
+    projector = build_projector(12, 20, 3)
+    batch = draw_batch(PIXELS, NORMS, 0, batch_size=16, view_length=5, seed=1)
+    return encoder, projector, batch
+
+
+def test_the_same_run_twice_gives_the_same_bits(tmp_path):
+    one, other = run(tmp_path / "one"), run(tmp_path / "other")
+
+    assert are_equal(weights(one.encoder), weights(other.encoder))
+    assert one.history == other.history
+
+
+def test_another_seed_gives_another_encoder(tmp_path):
+    one = run(tmp_path / "one")
+    other = run(tmp_path / "other", replace(SETTINGS, seed=4))
+
+    assert not are_equal(weights(one.encoder), weights(other.encoder))
+
+
+def test_training_changes_every_weight_that_a_loss_can_reach(tmp_path):
+    before = weights(tiny_encoder(SETTINGS.seed))
+
+    after = weights(run(tmp_path / "run").encoder)
+
+    # One number added to all scores of a softmax has no effect and no gradient.
+    unmoved = {name for name in before if torch.equal(before[name], after[name])}
+    assert unmoved <= {"s1.pool.bias", "s2.pool.bias"}
+
+
+@pytest.mark.parametrize("cut_at", [3, 5], ids=["in the middle", "in the last step"])
+def test_stop_and_resume_equals_the_uninterrupted_run_bit_for_bit(tmp_path, cut_at):
+    whole = run(tmp_path / "whole")
+
+    with pytest.raises(Power):
+        run(tmp_path / "cut", tracker=CutTracker(cut_at))
+    torch.manual_seed(999)
+    resumed_tracker = InMemoryTracker()
+    resumed = run(tmp_path / "cut", tracker=resumed_tracker)
+
+    assert TINY_SHAPE.dropout > 0, "dropout is the randomness that resuming must restore"
+    assert [step for step, _ in resumed_tracker.metrics] == list(range(cut_at, 6))
+    assert are_equal(weights(whole.encoder), weights(resumed.encoder))
+    assert whole.history == resumed.history
+    states = [newest_state(tmp_path / name) for name in ("whole", "cut")]
+    assert all(torch.equal(*pair) for pair in zip(*map(flat, states), strict=True))
+    assert states[0]["next_step"] == states[1]["next_step"] == 6
+
+
+def test_a_run_cut_between_checkpoints_repeats_the_steps_since_the_last(tmp_path):
+    settings = replace(SETTINGS, save_every=2)
+    whole = run(tmp_path / "whole", settings)
+
+    with pytest.raises(Power):
+        run(tmp_path / "cut", settings, tracker=CutTracker(3))
+    tracker = InMemoryTracker()
+    resumed = run(tmp_path / "cut", settings, tracker=tracker)
+
+    assert tracker.metrics[0][0] == 2
+    assert are_equal(weights(whole.encoder), weights(resumed.encoder))
+    assert whole.history == resumed.history
+
+
+def test_a_finished_run_is_read_back_without_training(tmp_path):
+    finished = run(tmp_path / "run")
+    tracker = InMemoryTracker()
+
+    again = run(tmp_path / "run", tracker=tracker)
+
+    assert tracker.metrics == []
+    assert are_equal(weights(finished.encoder), weights(again.encoder))
+    assert finished.history == again.history
+
+
+def test_a_truncated_checkpoint_stops_the_run_instead_of_starting_over(tmp_path):
+    run(tmp_path / "run")
+    newest = sorted((tmp_path / "run").glob("step-*.pt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-1000])
+
+    with pytest.raises(ArtifactError, match=f"cannot resume from {newest}"):
+        run(tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path):
+    seen = []
+
+    def remember(encoder):
+        seen.append((encoder, weights(encoder)))
+        return 0.5
+
+    # Only d-pixels with descending radar overflow, and only one has it: it comes at step 1.
+    poison = rows_of_step(1, 60, SETTINGS.batch_size, SETTINGS.seed)[0]
+    descending = (np.arange(60) == poison).astype(np.int64)
+    pixels = make_pixels(np.full(60, 9), np.zeros(60), descending, seed=42)
+    norms = replace(NORMS, s1_descending=BandStats(mean=(-3e38, -3e38), std=(1.0, 1.0)))
+    settings = replace(SETTINGS, probe_every=1)
+
+    with pytest.raises(TrainingError, match="loss is nan at step 1; the weights were not updated"):
+        run(tmp_path / "run", settings, pixels=pixels, norms=norms, probe=remember)
+
+    (encoder, after_step_0), *later = seen
+    assert later == []
+    assert are_equal(weights(encoder), after_step_0)
+    assert newest_state(tmp_path / "run")["next_step"] == 1
+
+
+def test_an_update_that_breaks_the_weights_is_not_saved(tmp_path):
+    with pytest.raises(TrainingError, match=r"RankMe .* fell to nan at step 0"):
+        run(tmp_path / "run", replace(SETTINGS, peak_lr=1e30))
+
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_collapsed_embedding_stops_the_run_and_is_not_saved(tmp_path):
+    one = make_pixels([1], [1], [0], seed=41)
+    alike = one.take(np.zeros(32, np.int64))
+
+    with pytest.raises(TrainingError, match=r"RankMe .* at step 0.*collapsed"):
+        run(tmp_path / "run", pixels=alike)
+
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_the_rank_is_that_of_inference_without_the_noise_of_dropout(parts):
+    encoder, _, batch = parts
+
+    found = embedding_rank(encoder.train(), batch)
+
+    with torch.no_grad():
+        assert found == rank_me(encoder.eval()(*batch.first))
+        assert abs(found - rank_me(encoder.train()(*batch.first))) > 0.01
+
+
+def test_the_loss_falls(tmp_path):
+    settings = replace(SETTINGS, num_steps=30, batch_size=32, save_every=30)
+
+    history = run(tmp_path / "run", settings).history
+
+    alignment = [record["loss/alignment"] for record in history]
+    assert np.mean(alignment[-5:]) < 0.8 * np.mean(alignment[:5])
+
+
+def test_every_logged_step_has_a_complete_finite_record(tmp_path):
+    tracker = InMemoryTracker()
+
+    trained = run(tmp_path / "run", replace(SETTINGS, num_steps=7, log_every=3), tracker=tracker)
+
+    assert [record["step"] for record in trained.history] == [2, 5, 6]
+    assert [step for step, _ in tracker.metrics] == [2, 5, 6]
+    for record in trained.history:
+        assert record.keys() == {
+            "step", "loss/total", "loss/alignment", "loss/redundancy", "loss/mix",
+            "rank/embedding", "views/overlap", "lr",
+        }  # fmt: skip
+        assert all(math.isfinite(value) for value in record.values())
+    assert tracker.metrics[-1][1].keys() == (trained.history[-1].keys() - {"step"}) | {
+        "speed/samples_per_second"
+    }
+
+
+def test_speed_is_reported_but_kept_out_of_the_history(tmp_path):
+    history = run(tmp_path / "run").history
+
+    assert not [name for record in history for name in record if "speed" in name]
+
+
+def test_the_probe_runs_when_due_and_leaves_training_as_it_was(tmp_path):
+    def score(encoder):
+        encoder.eval()
+        torch.manual_seed(0)
+        return 0.25
+
+    watched = run(tmp_path / "watched", replace(SETTINGS, probe_every=2), probe=score)
+    alone = run(tmp_path / "alone")
+
+    probed = [record["step"] for record in watched.history if "probe/accuracy" in record]
+    assert probed == [1, 3, 5]
+    assert are_equal(weights(watched.encoder), weights(alone.encoder))
+
+
+def test_the_trained_encoder_is_handed_back_in_evaluation_mode(tmp_path):
+    assert not run(tmp_path / "run").encoder.training
+
+
+def test_gradients_are_clipped_to_the_global_norm(tmp_path):
+    vanishing = replace(SETTINGS, num_steps=1, max_grad_norm=1e-12, weight_decay=0.0)
+
+    clipped = weights(run(tmp_path / "clipped", vanishing).encoder)
+    free = weights(run(tmp_path / "free", replace(vanishing, max_grad_norm=1e9)).encoder)
+
+    start = weights(tiny_encoder(SETTINGS.seed))
+    moved = [
+        max((end[name] - start[name]).abs().max().item() for name in start)
+        for end in (clipped, free)
+    ]
+    # AdamW divides by the root of the gradient plus 1e-8, so a vanishing gradient hardly moves.
+    assert moved[0] < 1e-5
+    assert moved[1] > 1e-3
+
+
+def test_batch_norm_sees_each_view_alone(parts):
+    encoder, projector, batch = parts
+    projector.train()
+
+    found = training_loss(encoder, projector, batch, tiny_settings(mix_weight=0.0))
+
+    views = encoder(*batch.first), encoder(*batch.second)
+    apart = barlow_twins(*map(projector, views), redundancy_weight=0.005)
+    together = barlow_twins(*projector(torch.cat(views)).chunk(2), redundancy_weight=0.005)
+    assert found.total.item() == apart.total.item()
+    assert abs(found.total.item() - together.total.item()) > 1e-3
+    assert found.mix.item() == 0
+
+
+def test_a_mix_weight_of_0_saves_the_third_pass(parts):
+    encoder, projector, batch = parts
+
+    training_loss(encoder, projector.train(), batch, tiny_settings(mix_weight=0.0))
+    without = projector[1].num_batches_tracked.item()
+    training_loss(encoder, projector, batch, tiny_settings(mix_weight=1.0))
+
+    assert (without, projector[1].num_batches_tracked.item()) == (2, 5)
+
+
+def test_the_loss_reaches_encoder_and_projector(parts):
+    encoder, projector, batch = parts
+    model = nn.ModuleDict({"encoder": encoder.train(), "projector": projector.train()})
+    optimizer = build_optimizer(model, SETTINGS)
+    before = copy.deepcopy(model.state_dict())
+
+    training_loss(encoder, projector, batch, SETTINGS).total.backward()
+    optimizer.step()
+
+    changed = {
+        name.split(".")[0]
+        for name, value in model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"encoder", "projector"}
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"), [(1, [0, 1, 2, 3, 4]), (2, [1, 3, 4]), (9, [4]), (0, [])]
+)
+def test_something_is_due_every_so_often_and_at_the_last_step(every, expected):
+    assert [step for step in range(5) if due(step, every, 5)] == expected

@@ -1,0 +1,173 @@
+"""The stage: which checkpoints a run may go on from, and what it hands on."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tessera_core.config import PlatformConfig
+from tessera_core.model.artifact import load_artifact
+from tessera_core.model.encoder import count_parameters
+from tessera_core.ports import OFFLINE
+from tessera_core.pretrain import stage
+from tessera_core.records.files import digest_file
+from tessera_core.records.manifest import Manifest
+from tessera_core.records.paths import Paths
+from tessera_core.shuffle import stage as shuffle_stage
+from tessera_core.testing.models import TINY_SHAPE
+from tessera_core.testing.samples import write_samples
+from tessera_core.testing.tiles import make_grid, make_tile
+
+OVERRIDES = (
+    "ingest.path=scenes", "shuffle.rows_per_shard=20", "shuffle.block_size_m=20",
+    "pretrain.num_steps=6", "pretrain.batch_size=8", "pretrain.view_length=4",
+    "pretrain.model_dim=16", "pretrain.num_layers=2", "pretrain.num_heads=2",
+    "pretrain.feedforward_dim=24", "pretrain.embedding_dim=12", "pretrain.dropout=0.1",
+    "pretrain.projector_dim=20", "pretrain.num_threads=1", "pretrain.log_every=2",
+    "pretrain.save_every=2",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def configure(repo):
+    """A function that reads the shipped settings, made tiny, with further overrides."""
+    return lambda *overrides: PlatformConfig.read(repo / "params.yaml", OVERRIDES + overrides)
+
+
+@pytest.fixture(scope="module")
+def shuffled(configure, tmp_path_factory):
+    """A workspace in which ingest and shuffle have run; not to be changed."""
+    root = tmp_path_factory.mktemp("shuffled")
+    paths = Paths(root=root, workspace=root)
+    grid = make_grid(width=9, height=8)
+    write_samples(paths.samples, [make_tile(name=n, grid=grid, seed=ord(n)) for n in "ab"])
+    shuffle_stage.run(configure(), paths, OFFLINE)
+    return paths
+
+
+@pytest.fixture
+def workspace(shuffled, tmp_path):
+    """A function that returns a fresh copy of it."""
+
+    def make(name="work"):
+        root = tmp_path / name
+        shutil.copytree(shuffled.root, root)
+        return Paths(root=root, workspace=root)
+
+    return make
+
+
+def checkpoint_folders(paths):
+    return sorted(paths.checkpoints.iterdir())
+
+
+def test_the_artifact_has_the_configured_shape_and_the_norms_of_the_shards(configure, workspace):
+    paths = workspace()
+
+    outcome = stage.run(configure(), paths, OFFLINE)
+
+    model = load_artifact(paths.model)
+    assert model.config == TINY_SHAPE
+    assert model.norms.to_dict() == json.loads((paths.shards / "norms.json").read_text())
+    assert outcome.outputs == (
+        paths.model / "manifest.json",
+        paths.training / "history.json",
+    )
+
+
+def test_facts_say_what_was_trained_on_what(configure, workspace):
+    paths = workspace()
+
+    facts = stage.run(configure(), paths, OFFLINE).facts
+
+    model, shards = load_artifact(paths.model), Manifest.read(paths.shards)
+    assert facts["model_digest"] == model.digest
+    assert facts["shards"] == shards.digest
+    assert facts["num_train_pixels"] == shards.facts["num_pixels"]["train"]
+    assert facts["num_parameters"] == count_parameters(model.encoder)
+    assert facts["num_steps"] == 6
+    assert facts["seed"] == configure().pretrain.seed
+    assert facts["final"]["loss/total"] > 0
+    assert "step" not in facts["final"]
+
+
+def test_the_history_has_one_record_per_logged_step(configure, workspace):
+    paths = workspace()
+
+    stage.run(configure(), paths, OFFLINE)
+
+    history = json.loads((paths.training / "history.json").read_text())
+    assert [record["step"] for record in history] == [1, 3, 5]
+    assert all(np.isfinite(list(record.values())).all() for record in history)
+
+
+def test_two_workspaces_give_the_same_bytes(configure, workspace):
+    one, other = workspace("one"), workspace("other")
+
+    for paths in (one, other):
+        stage.run(configure(), paths, OFFLINE)
+
+    assert Manifest.read(one.model).digest == Manifest.read(other.model).digest
+    histories = [digest_file(p.training / "history.json", p.root) for p in (one, other)]
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("override", ["pretrain.seed=18", "pretrain.num_steps=8"])
+def test_checkpoints_of_another_config_are_never_picked_up(configure, workspace, override):
+    used, fresh = workspace("used"), workspace("fresh")
+    stage.run(configure(), used, OFFLINE)
+    before = Manifest.read(used.model).digest
+
+    for paths in (used, fresh):
+        stage.run(configure(override), paths, OFFLINE)
+
+    assert len(checkpoint_folders(used)) == 2
+    assert Manifest.read(used.model).digest == Manifest.read(fresh.model).digest
+    assert Manifest.read(used.model).digest != before
+
+
+def test_checkpoints_of_other_shards_are_never_picked_up(configure, workspace):
+    used, fresh = workspace("used"), workspace("fresh")
+    stage.run(configure(), used, OFFLINE)
+
+    for paths in (used, fresh):
+        shuffle_stage.run(configure("shuffle.seed=14"), paths, OFFLINE)
+        stage.run(configure(), paths, OFFLINE)
+
+    assert len(checkpoint_folders(used)) == 2
+    assert Manifest.read(used.model).digest == Manifest.read(fresh.model).digest
+
+
+def test_settings_of_other_stages_do_not_move_the_checkpoints(configure, workspace):
+    paths = workspace()
+
+    for override in ("export.batch_size=64", "evaluate.seed=3"):
+        stage.run(configure(override), paths, OFFLINE)
+
+    assert len(checkpoint_folders(paths)) == 1
+
+
+def test_a_run_goes_on_from_its_own_checkpoint_and_ends_the_same(configure, workspace):
+    paths = workspace()
+    stage.run(configure(), paths, OFFLINE)
+    whole = Manifest.read(paths.model).digest
+    (folder,) = checkpoint_folders(paths)
+    assert [path.name for path in sorted(folder.iterdir())] == [
+        "step-00000004.pt", "step-00000006.pt",
+    ]  # fmt: skip
+
+    (folder / "step-00000006.pt").unlink()
+    shutil.rmtree(paths.model)
+    stage.run(configure(), paths, OFFLINE)
+
+    assert Manifest.read(paths.model).digest == whole
+
+
+def test_without_labels_training_runs_unwatched(configure, workspace):
+    paths = workspace()
+
+    stage.run(configure("pretrain.probe_every=2"), paths, OFFLINE)
+
+    history = json.loads((paths.training / "history.json").read_text())
+    assert not [record for record in history if "probe/accuracy" in record]
