@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date
 from functools import cached_property
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from tessera_core.domain.bands import ORBITS
-from tessera_core.errors import SceneError, did_you_mean
+from tessera_core.errors import InputError, SceneError, did_you_mean
 from tessera_core.ingest.config import STAC_API_SCHEMES, IngestConfig
 from tessera_core.records.files import FileDigest, canonical_json, digest_file
 
@@ -110,23 +112,24 @@ class StaticCatalogue:
         path = root / config.path
         path = path if path.suffix == ".json" else path / "catalog.json"
         self._folder = path.parent
-        try:
-            self._catalogue = pystac.Catalog.from_file(str(path))
-        except (OSError, ValueError, KeyError, pystac.STACError) as error:
-            raise SceneError(
-                f"cannot open the STAC catalogue {path}: {error}; set ingest.path to a folder "
-                "with catalog.json or to the address of a STAC API"
-            ) from error
+        with _stac_errors(
+            f"the STAC catalogue {path}",
+            "set ingest.path to a folder with catalog.json or to the address of a STAC API",
+        ):
+            self._catalogue = pystac.Catalog.from_file(str(path), _documents_below(self._folder))
 
     def items(self, collection: str) -> list[StacItem]:
         """Return a collection's items in catalogue order."""
-        children = {child.id: child for child in self._catalogue.get_children()}
-        if collection not in children:
-            raise SceneError(
-                f"{self._folder} has no collection {collection!r}. "
-                f"{did_you_mean(collection, children)}"
-            )
-        return [self._describe(item) for item in children[collection].get_items()]
+        with _stac_errors(
+            f"the items of {collection} in {self._folder}", "is the catalogue complete?"
+        ):
+            children = {child.id: child for child in self._catalogue.get_children()}
+            if collection not in children:
+                raise SceneError(
+                    f"{self._folder} has no collection {collection!r}. "
+                    f"{did_you_mean(collection, children)}"
+                )
+            return [self._describe(item) for item in children[collection].get_items()]
 
     def digests(self, items: list[StacItem]) -> tuple[FileDigest, ...]:
         """Return the digests of item files and of every asset that ingest may read."""
@@ -155,11 +158,7 @@ class StaticCatalogue:
     def _checked(self, item: pystac.Item, key: str) -> str:
         """Return an asset's path; an href that leaves the catalogue's folder is refused."""
         href = item.assets[key].get_absolute_href() or item.assets[key].href
-        if "://" in href or not Path(href).resolve().is_relative_to(self._folder.resolve()):
-            raise SceneError(
-                f"item {item.id}: asset {key} points to {href}, outside {self._folder}; "
-                "a static catalogue may only name files below its own folder"
-            )
+        _require_below(self._folder, href, f"item {item.id}: asset {key}")
         return href
 
 
@@ -171,27 +170,41 @@ class ApiCatalogue:
 
     def items(self, collection: str) -> list[StacItem]:
         """Search the API; items are ordered by time, then id."""
-        import pystac_client
+        from pystac_client.errors import ClientTypeError
         from pystac_client.exceptions import APIError
 
-        config = self._config
-        try:
-            client = pystac_client.Client.open(config.path)
-            known = {child.id for child in client.get_collections()}
-            if collection not in known:
-                raise SceneError(
-                    f"{config.path} has no collection {collection!r}. "
-                    f"{did_you_mean(collection, known)}"
-                )
-            search = client.search(
-                collections=[collection],
-                bbox=config.bbox,
-                datetime=f"{config.year}-01-01/{config.year}-12-31",
-            )
-            found = [self._describe(item) for item in search.items()]
-        except (APIError, OSError) as error:
-            raise SceneError(f"the STAC API {config.path} did not answer: {error}") from error
+        path = self._config.path
+        with _stac_errors(f"the STAC API {path}", "is ingest.path the address of its first page?"):
+            try:
+                found = self._search(collection)
+            except (APIError, ClientTypeError) as error:
+                raise SceneError(f"the STAC API {path} did not answer: {error}") from error
         return sorted(found, key=lambda item: (item.acquired, item.scene_id))
+
+    def _search(self, collection: str) -> list[StacItem]:
+        from pystac_client import Client, ConformanceClasses
+        from pystac_client.warnings import NoConformsTo
+
+        config = self._config
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NoConformsTo)  # it becomes an error below
+            client = Client.open(config.path)
+        if not client.conforms_to(ConformanceClasses.ITEM_SEARCH):
+            raise SceneError(
+                f"{config.path} is not a STAC API with item search; set ingest.path to the first "
+                "page of one, or download a static catalogue and name its folder"
+            )
+        known = {child.id for child in client.get_collections()}
+        if collection not in known:
+            raise SceneError(
+                f"{config.path} has no collection {collection!r}. {did_you_mean(collection, known)}"
+            )
+        search = client.search(
+            collections=[collection],
+            bbox=config.bbox,
+            datetime=f"{config.year}-01-01/{config.year}-12-31",
+        )
+        return [self._describe(item) for item in search.items()]
 
     def digests(self, items: list[StacItem]) -> tuple[FileDigest, ...]:
         """Return the digests of the item descriptions; assets stay remote."""
@@ -206,13 +219,7 @@ class ApiCatalogue:
         return ""
 
     def _describe(self, item: pystac.Item) -> StacItem:
-        assets = {key: asset.href for key, asset in item.assets.items()}
-        host = urlsplit(self._config.path).scheme
-        for key, href in assets.items():
-            if urlsplit(href).scheme not in (host, "https"):
-                raise SceneError(
-                    f"item {item.id}: asset {key} points to {href}; expected an https address"
-                )
+        assets = {key: self._checked(item, key) for key in item.assets}
         stable = {
             "id": item.id,
             "properties": {k: str(v) for k, v in item.properties.items()},
@@ -226,6 +233,18 @@ class ApiCatalogue:
             size=len(content),
         )
         return describe(item, assets, identity)
+
+    def _checked(self, item: pystac.Item, key: str) -> str:
+        """Return an asset's address; without https only the API's own host is ever asked."""
+        href = item.assets[key].get_absolute_href() or item.assets[key].href
+        own, address = urlsplit(self._config.path), urlsplit(href)
+        is_own = (address.scheme, address.netloc) == (own.scheme, own.netloc)
+        if address.scheme != "https" and not is_own:
+            raise SceneError(
+                f"item {item.id}: asset {key} points to {href}; expected an https address or "
+                f"one of the API's own host, {own.scheme}://{own.netloc}"
+            )
+        return href
 
 
 def describe(item: pystac.Item, assets: Mapping[str, str], identity: FileDigest) -> StacItem:
@@ -262,6 +281,42 @@ class _DigestCache(dict[str, FileDigest]):
     def __missing__(self, href: str) -> FileDigest:
         self[href] = digest_file(Path(href), self._root)
         return self[href]
+
+
+@contextlib.contextmanager
+def _stac_errors(what: str, advice: str) -> Iterator[None]:
+    """Turn what pystac raises where a document is absent or not STAC into a SceneError."""
+    from pystac import STACError, STACTypeError
+
+    malformed = (ValueError, KeyError, TypeError, AttributeError, STACError, STACTypeError)
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, *malformed) as error:
+        # pystac itself says which link it followed, the cause says what was wrong with it.
+        reason = f"{error} ({error.__cause__})" if error.__cause__ else f"{error}"
+        raise SceneError(f"cannot read {what}: {reason}; {advice}") from error
+
+
+def _documents_below(folder: Path) -> pystac.StacIO:
+    """Return a reader of documents that follows no link out of a folder or onto the network."""
+    from pystac.stac_io import DefaultStacIO
+
+    class DocumentsBelow(DefaultStacIO):
+        def read_text_from_href(self, href: str) -> str:
+            _require_below(folder, href, "a link")
+            return super().read_text_from_href(href)
+
+    return DocumentsBelow()
+
+
+def _require_below(folder: Path, href: str, what: str) -> None:
+    if "://" in href or not Path(href).resolve().is_relative_to(folder.resolve()):
+        raise SceneError(
+            f"{what} points to {href}, outside {folder}; "
+            "a static catalogue may only name files below its own folder"
+        )
 
 
 def _epsg(properties: Mapping[str, Any]) -> int | None:

@@ -43,27 +43,25 @@ def read_onto_grid(
         SceneError: The raster cannot be opened or read.
     """
     transform = from_origin(grid.west, grid.north, TILE_RESOLUTION_M, TILE_RESOLUTION_M)
-    try:
-        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(href) as source:
-            if source.crs is None:
-                raise SceneError(f"{href} has no coordinate system; expected a georeferenced COG")
-            source_nodata = nodata if source.nodata is None else source.nodata
-            with WarpedVRT(
-                source,
-                crs=f"EPSG:{grid.epsg}",
-                transform=transform,
-                width=grid.width,
-                height=grid.height,
-                resampling=Resampling[resampling],
-                src_nodata=source_nodata,
-                nodata=source_nodata,
-                **_pixel_ratio(source),
-            ) as warped:
-                values = warped.read(1)
-    except RasterioError as error:
-        raise SceneError(
-            f"cannot read {href}: {error}; is the file truncated or not a GeoTIFF?"
-        ) from error
+    with _open(href) as source:
+        if source.crs is None:
+            raise SceneError(
+                f"{href} has no coordinate system; expected a georeferenced COG. "
+                "Is the file truncated?"
+            )
+        source_nodata = nodata if source.nodata is None else source.nodata
+        with WarpedVRT(
+            source,
+            crs=f"EPSG:{grid.epsg}",
+            transform=transform,
+            width=grid.width,
+            height=grid.height,
+            resampling=Resampling[resampling],
+            src_nodata=source_nodata,
+            nodata=source_nodata,
+            **_pixel_ratio(source),
+        ) as warped:
+            values = warped.read(1)
     return np.where(values == source_nodata, np.asarray(nodata, values.dtype), values)
 
 
@@ -81,14 +79,14 @@ def _pixel_ratio(source: Any) -> dict[str, float]:
 
 def read_plain(path: Path) -> npt.NDArray[Any]:
     """Return the first band of a small raster as it is stored."""
-    with _open_plain(path) as source:
+    with _open(path) as source:
         values: npt.NDArray[Any] = source.read(1)
         return values
 
 
 def georeference(path: Path) -> tuple[int, float, float] | None:
     """Return EPSG code, west and north edge of a raster, or None when it has none."""
-    with _open_plain(path) as source:
+    with _open(path) as source:
         if source.crs is None or source.crs.to_epsg() is None:
             return None
         check_pixel_size(path, source.transform.a, source.transform.e)
@@ -96,13 +94,17 @@ def georeference(path: Path) -> tuple[int, float, float] | None:
 
 
 @contextlib.contextmanager
-def _open_plain(path: Path) -> Iterator[Any]:
+def _open(href: str | Path) -> Iterator[Any]:
     """Yield an open raster, which may lack coordinates; raises SceneError when unreadable."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            source = rasterio.open(path)
-        with source:
-            yield source
+        with rasterio.Env(**GDAL_OPTIONS):
+            with warnings.catch_warnings():
+                # Whoever needs coordinates says so in an error of its own.
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                source = rasterio.open(href)
+            with source:
+                yield source
     except RasterioError as error:
-        raise SceneError(f"cannot read {path}: {error}; is it a GeoTIFF?") from error
+        raise SceneError(
+            f"cannot read {href}: {error}; is the file truncated or not a GeoTIFF?"
+        ) from error

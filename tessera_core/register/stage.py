@@ -42,6 +42,8 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         )
     pretrain, evaluate = (Receipt.read(paths.receipt(s)) for s in ("pretrain", "evaluate"))
     model = Manifest.read(paths.model)
+    if differences := find_differences(paths.model, model):
+        raise RecordError(f"{differences[0]}; run `tessera pretrain` again")
     incumbent, known = registry.champion(), registry.find(model.digest)
     if known is not None and _is_settled(paths.registration, known, incumbent, evaluate):
         return _outcome(paths)
@@ -154,9 +156,14 @@ def _lay_out_champion(
         shutil.copytree(paths.model, target)
     else:
         registry.fetch(champion.version, target)
-    found = Manifest.read(target).digest
-    if found != champion.model_digest:
+    found = Manifest.read(target)
+    if found.digest != champion.model_digest:
         raise RecordError(
-            f"the registry's artifact of version {champion.version} has digest {found}, its tag "
-            f"says {champion.model_digest}; one of them was changed. Audit before going on"
+            f"the registry's artifact of version {champion.version} has digest {found.digest}, "
+            f"its tag says {champion.model_digest}; one of them was changed. Audit before going on"
+        )
+    if differences := find_differences(target, found):
+        raise RecordError(
+            f"the registry's artifact of version {champion.version} was changed: "
+            f"{differences[0]}. Audit before going on"
         )

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cycle.endless_training import NUM_STEPS
+from tests.cycle.killable_training import NUM_STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PROGRAM = Path(__file__).with_name("endless_training.py")
-NUM_KILLS = 5
+PROGRAM = Path(__file__).with_name("killable_training.py")
+NUM_KILLS = 4
 MAX_DELAY_S = 0.03
 """Some steps long, so that a kill can fall into a forward pass, an update or a write."""
 

@@ -145,7 +145,7 @@ def test_a_small_raster_is_read_as_it_is_stored(path):
 def test_a_small_raster_that_is_broken_is_refused(tmp_path):
     (tmp_path / "roi.tiff").write_bytes(b"II*\0")
 
-    with pytest.raises(SceneError, match=r"cannot read .*roi\.tiff: .* is it a GeoTIFF"):
+    with pytest.raises(SceneError, match=r"cannot read .*roi\.tiff: .* or not a GeoTIFF"):
         read_plain(tmp_path / "roi.tiff")
-    with pytest.raises(SceneError, match=r"cannot read .*roi\.tiff: .* is it a GeoTIFF"):
+    with pytest.raises(SceneError, match=r"cannot read .*roi\.tiff: .* or not a GeoTIFF"):
         georeference(tmp_path / "roi.tiff")

@@ -91,9 +91,7 @@ def test_a_path_that_ends_in_dots_still_names_the_tile(tmp_path):
 
 @pytest.mark.parametrize("path", ["absent", "."])
 def test_a_path_without_tiles_is_refused(tmp_path, path):
-    with pytest.raises(
-        SceneError, match=r"holds no tile: .* set ingest\.path to a TESSERA"
-    ):
+    with pytest.raises(SceneError, match=r"holds no tile: .* set ingest\.path to a TESSERA"):
         open_tiles(tmp_path, path)
 
 

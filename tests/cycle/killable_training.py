@@ -1,4 +1,4 @@
-"""A training run to be killed: ``python endless_training.py FOLDER`` goes on where it was.
+"""A training run to be killed: ``python killable_training.py FOLDER`` goes on where it was.
 
 Prints ``step N`` before each checkpoint, and at the end a digest of everything it holds.
 """
@@ -14,14 +14,20 @@ from tessera_core.testing.models import TINY_SHAPE, tiny_settings
 from tessera_core.testing.pixels import NORMS, random_pixels
 from tessera_core.testing.tracker import InMemoryTracker
 
-NUM_STEPS = 120
+NUM_STEPS = 80
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 class SpokenTracker(InMemoryTracker):
     """Says each step aloud."""
 
     def log_metrics(self, step, metrics):
-        print(f"step {step}", flush=True)
+        say(f"step {step}")
 
 
 def main(folder: Path) -> None:
@@ -35,7 +41,7 @@ def main(folder: Path) -> None:
     digest = hashlib.sha256(repr(trained.history).encode())
     for name, value in trained.encoder.state_dict().items():
         digest.update(name.encode() + value.numpy().tobytes())
-    print(f"digest {digest.hexdigest()}", flush=True)
+    say(f"digest {digest.hexdigest()}")
 
 
 if __name__ == "__main__":

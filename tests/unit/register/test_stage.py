@@ -1,0 +1,259 @@
+"""The stage: versions, aliases, the champion's artifact, and nothing done twice."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tessera_core.errors import InputError, RecordError, TesseraError
+from tessera_core.model.artifact import load_artifact
+from tessera_core.ports import OFFLINE
+from tessera_core.records.manifest import Manifest, find_differences
+from tessera_core.register import stage
+
+
+def register(workshop, *overrides):
+    config = workshop.config
+    if overrides:
+        config = replace(config, register=replace(config.register, **dict(overrides)))
+    return stage.run(config, workshop.paths, workshop.ports)
+
+
+def tree(folder):
+    """Content by relative path of every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def first(workshop):
+    """A workshop whose first version, of seed 1 and accuracy 0.7, is champion."""
+    workshop.train(seed=1)
+    workshop.evaluate(accuracy=0.7)
+    register(workshop)
+    return workshop
+
+
+def test_without_a_registry_it_says_which_command_has_one(workshop):
+    with pytest.raises(InputError, match="run `tessera register` or `tessera retrain`"):
+        stage.run(workshop.config, workshop.paths, OFFLINE)
+
+
+def test_it_reads_nothing_from_outside_the_chain(workshop):
+    assert stage.sources(workshop.config, workshop.paths) == ()
+
+
+def test_the_first_version_becomes_champion(first):
+    assert first.registry.aliases == {"champion": "1"}
+    assert first.registry.champion().model_digest == first.model_digest
+
+
+def test_the_champions_artifact_is_laid_out_and_sealed(first):
+    paths = first.paths
+
+    model = load_artifact(paths.champion)
+
+    assert model.digest == first.model_digest
+    assert tree(paths.champion) == tree(paths.model)
+    assert find_differences(paths.registration, Manifest.read(paths.registration)) == []
+    assert "# tessera version 1" in (paths.registration / "card.md").read_text()
+
+
+def test_tags_point_at_receipts_code_config_and_data(first):
+    pretrain = json.loads(first.paths.receipt("pretrain").read_bytes())
+
+    tags = first.registry.tags["1"]
+
+    assert tags["tessera.model_digest"] == first.model_digest
+    assert tags["tessera.git_commit"] == pretrain["code"]["commit"]
+    assert tags["tessera.git_dirty"] == "false"
+    assert tags["tessera.simulated"] == "true"
+    assert tags["tessera.config_digest"] == first.config.digest
+    assert tags["dvc.samples"] == "5a"
+    assert tags["tessera.reasons"] == "first version: there is no champion yet"
+    for name in ("pretrain", "evaluate"):
+        archived = first.paths.lineage / f"{tags[f'tessera.receipt.{name}']}.json"
+        assert archived.read_bytes() == first.paths.receipt(name).read_bytes()
+
+
+def test_running_twice_changes_nothing(first):
+    before, writes = tree(first.root), first.registry.num_writes
+    outcome = register(first)
+
+    again = register(first)
+
+    assert again == outcome
+    assert tree(first.root) == before
+    assert first.registry.num_writes == writes
+    assert len(first.registry.versions) == 1
+
+
+def test_facts_name_candidate_champion_decision_and_the_champions_receipts(first):
+    pretrain = first.train(seed=2)
+    evaluate = first.evaluate(accuracy=0.8)
+
+    facts = register(first).facts
+
+    described = {
+        "version": "2", "model_digest": first.model_digest,
+        "pretrain": pretrain.digest, "evaluate": evaluate.digest,
+    }  # fmt: skip
+    assert facts["model_name"] == "tessera"
+    assert facts["candidate"] == facts["champion"] == described
+    assert facts["decision"]["alias"] == "champion"
+    assert facts["champion_receipts"] == {
+        "pretrain": pretrain.digest, "evaluate": evaluate.digest,
+    }  # fmt: skip
+
+
+def test_a_better_version_takes_over(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.8)
+
+    register(first)
+
+    assert first.registry.aliases == {"champion": "2"}
+    assert load_artifact(first.paths.champion).digest == first.model_digest
+    assert "gain +0.100" in first.registry.tags["2"]["tessera.reasons"]
+
+
+def test_a_worse_version_challenges_and_the_champions_artifact_is_fetched(first):
+    served = first.model_digest
+    first.train(seed=2)
+    first.evaluate(accuracy=0.6)
+
+    facts = register(first).facts
+
+    assert first.registry.aliases == {"champion": "1", "challenger": "2"}
+    assert load_artifact(first.paths.champion).digest == served
+    assert facts["candidate"]["model_digest"] == first.model_digest != served
+    assert facts["champion"]["model_digest"] == served
+    assert facts["champion"]["version"] == "1"
+    assert (
+        facts["champion_receipts"]["evaluate"]
+        == first.registry.tags["1"]["tessera.receipt.evaluate"]
+    )
+
+
+def test_a_challenger_run_twice_changes_nothing_either(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.6)
+    outcome = register(first)
+    before, writes = tree(first.root), first.registry.num_writes
+
+    assert register(first) == outcome
+    assert tree(first.root) == before
+    assert first.registry.num_writes == writes
+
+
+def test_other_labels_make_a_challenger_with_the_reason_in_its_tags(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.9, labels="labels-2")
+
+    register(first)
+
+    assert first.registry.aliases["challenger"] == "2"
+    assert "scored on other labels" in first.registry.tags["2"]["tessera.reasons"]
+    assert "scored on other labels" in (first.paths.registration / "card.md").read_text()
+
+
+def test_the_settings_of_the_rule_are_obeyed(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.75)
+
+    register(first, ("min_gain", 0.1))
+
+    assert first.registry.aliases["challenger"] == "2"
+
+
+def test_the_same_model_scored_anew_stays_champion_without_a_new_version(first):
+    first.evaluate(accuracy=0.2)
+
+    facts = register(first).facts
+
+    assert first.registry.aliases == {"champion": "1"}
+    assert len(first.registry.versions) == 1
+    assert facts["decision"]["reasons"] == ["this model is the champion already"]
+
+
+def test_a_known_challenger_scored_better_is_promoted_without_a_new_version(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.6)
+    register(first)
+    first.evaluate(accuracy=0.9)
+
+    register(first)
+
+    assert first.registry.aliases == {"champion": "2"}
+    assert len(first.registry.versions) == 2
+
+
+def test_when_others_moved_the_champion_since_the_decision_is_made_again(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.8)
+    register(first)
+    mine = first.model_digest
+    first.registry.set_alias("champion", "1", {})
+
+    facts = register(first).facts
+
+    assert first.registry.aliases["champion"] == "2"
+    assert facts["champion"]["model_digest"] == mine
+
+
+def test_a_damaged_registration_folder_is_laid_out_again(first):
+    (first.paths.champion / "norms.json").write_text("{}")
+
+    register(first)
+
+    assert load_artifact(first.paths.champion).digest == first.model_digest
+
+
+def damage(folder, name="encoder.safetensors"):
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "encoder.safetensors"])
+def test_a_changed_artifact_in_the_registry_is_refused(first, name):
+    before = tree(first.paths.registration)
+    first.train(seed=2)
+    first.evaluate(accuracy=0.6)
+    artifact = first.registry.artifact("1")
+    if name == "manifest.json":
+        manifest = json.loads((artifact / name).read_bytes())
+        manifest["facts"]["embedding_dim"] = 64
+        (artifact / name).write_text(json.dumps(manifest))
+    else:
+        damage(artifact)
+
+    with pytest.raises(RecordError, match=r"version 1 .*Audit before going on"):
+        register(first)
+
+    assert tree(first.paths.registration) == before
+
+
+def test_a_damaged_model_is_refused_before_the_registry_hears_of_it(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.9)
+    damage(first.paths.model)
+    writes = first.registry.num_writes
+
+    with pytest.raises(RecordError, match=r"encoder\.safetensors: content differs.*pretrain"):
+        register(first)
+
+    assert first.registry.num_writes == writes
+    assert first.registry.aliases == {"champion": "1"}
+
+
+def test_a_champion_whose_receipt_is_not_in_the_lineage_is_refused(first):
+    receipt = first.registry.champion().receipt
+    (first.paths.lineage / f"{receipt}.json").unlink()
+    first.train(seed=2)
+    first.evaluate(accuracy=0.9)
+
+    with pytest.raises(TesseraError, match=f"cannot read .*{receipt}"):
+        register(first)
+
+    assert first.registry.aliases == {"champion": "1"}
