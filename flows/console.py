@@ -11,7 +11,8 @@ STAGE_WIDTH = 9
 
 def say(line: str = "") -> None:
     """Print a line at once; progress bars go to the other stream."""
-    print(line, flush=True)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def say_stage(result: StageResult) -> None:
@@ -75,4 +76,4 @@ def say_summary(summary: Mapping[str, Any]) -> None:
 
 def complain(message: str) -> None:
     """Print an error for the user."""
-    print(f"tessera: {message}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"tessera: {message}\n")

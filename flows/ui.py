@@ -1,6 +1,5 @@
 """Prefect's and MLflow's servers on loopback, and the pages that matter."""
 
-import os
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from urllib.error import URLError
 
 from flows.console import say
 from flows.context import Context
+from flows.settings import child_environment
 from tessera_core.errors import TesseraError
 
 HOST = "127.0.0.1"
@@ -104,7 +104,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 def _start(command: list[str], **environment: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         command,
-        env={**os.environ, **environment},
+        env=child_environment(**environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -1,4 +1,4 @@
-"""``python -m tessera_core <stage>``: one stage without orchestrator or tracking, as DVC runs it."""
+"""``python -m tessera_core <stage>``: one stage without Prefect or MLflow, as DVC runs it."""
 
 import argparse
 import sys

@@ -4,6 +4,7 @@ Values stand in ``params.yaml`` only; meaning and limits stand in the dataclass 
 stage. There are no defaults here, so the two cannot disagree.
 """
 
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -120,6 +121,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r} is not of the form section.name=value")
     if section not in values:
         raise ConfigError(f"{section} is not a section. {did_you_mean(section, values)}")
+    if not isinstance(values[section], dict):
+        raise ConfigError(f"{section} is not a section: {values[section]!r}")
     if name not in values[section]:
         raise ConfigError(
             f"{section}.{name} is not a setting. {did_you_mean(name, values[section])}"
@@ -176,10 +179,26 @@ def _convert(hint: Any, value: Any, name: str, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        is_number = hint is float and _is_number(value)
+        remedy = "; YAML wants a point and a sign, as in 1.0e-3" if is_number else ""
         raise ConfigError(
             f"{where}: {name} is {value!r} ({type(value).__name__}), expected {hint.__name__}"
+            f"{remedy}"
         )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: {name} is {value}, expected a finite number")
     return value
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a text is a number that YAML did not take for one, such as 1e-3."""
+    if not isinstance(value, str):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -100,9 +100,9 @@ def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> 
     key = reuse_key(name, settings, sources, upstream, code.closure)
 
     current = _read_current(name, paths)
-    if current is not None and current.reuse_key == key and not stage.looks_every_time:
-        if outputs_intact(current, paths):
-            return StageResult(receipt=current, reused=True)
+    is_current = current is not None and current.reuse_key == key and not stage.looks_every_time
+    if current is not None and is_current and outputs_intact(current, paths):
+        return StageResult(receipt=current, reused=True)
 
     outcome = module.run(config, paths, ports)
     receipt = Receipt(
@@ -115,10 +115,12 @@ def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> 
         environment=environment_digest(),
         facts=outcome.facts,
     )
+    if current is not None and _says_the_same(current, receipt):
+        # A later commit that did not touch the stage's code is no news.
+        return StageResult(receipt=current, reused=True)
     archive_manifests(receipt, paths)
     write_receipt(receipt, paths.receipt(name), paths.lineage)
-    unchanged = current is not None and current.digest == receipt.digest
-    return StageResult(receipt=receipt, reused=unchanged)
+    return StageResult(receipt=receipt, reused=False)
 
 
 def outputs_intact(receipt: Receipt, paths: Paths) -> bool:
@@ -140,6 +142,15 @@ def archive_manifests(receipt: Receipt, paths: Paths) -> None:
         archived = paths.lineage / f"{output.sha256}.json"
         if output.path.endswith(".json") and not archived.exists():
             write_atomically(archived, (paths.workspace / output.path).read_bytes())
+
+
+def _says_the_same(first: Receipt, second: Receipt) -> bool:
+    """Return whether two runs had the same inputs and the same outcome."""
+    return (first.reuse_key, first.outputs, first.facts) == (
+        second.reuse_key,
+        second.outputs,
+        second.facts,
+    )
 
 
 def _stage(name: str) -> Stage:

@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "MPLBACKEND": "Agg",
     # Read when a numeric library loads, so nothing has to be loaded here.
     "OMP_NUM_THREADS": str(NUM_THREADS),
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 settings.register_profile("ci", derandomize=True, deadline=None)

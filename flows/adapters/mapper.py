@@ -8,7 +8,7 @@ from prefect import task, unmapped
 from tessera_core.errors import TesseraError
 
 TILE_RETRIES = 2
-TILE_RETRY_DELAYS_S = [5, 30]
+TILE_RETRY_DELAYS_S = [5.0, 30.0]
 TILE_TIMEOUT_S = 1800
 
 

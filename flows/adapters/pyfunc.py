@@ -3,10 +3,9 @@
 MLflow runs this file by itself ("models from code"), so it defines and registers one class.
 """
 
-from typing import Any
-
+import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModel, PythonModelContext
 
 BATCH_SIZE = 1024
 
@@ -14,7 +13,7 @@ BATCH_SIZE = 1024
 class TesseraEncoder(PythonModel):
     """Embed rows of the samples schema."""
 
-    def load_context(self, context: Any) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         """Read the artifact strictly and check its canaries."""
         from pathlib import Path
 
@@ -22,7 +21,12 @@ class TesseraEncoder(PythonModel):
 
         self._artifact = load_artifact(Path(context.artifacts["tessera"]))
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, object] | None = None,
+    ) -> pd.DataFrame:
         """Return ``codes`` (list of int8) and ``scale`` for each row; scale NaN = no data.
 
         Args:
@@ -30,7 +34,6 @@ class TesseraEncoder(PythonModel):
             model_input: DataFrame with the observation columns of the samples schema.
             params: Unused.
         """
-        import pandas as pd
         import pyarrow as pa
 
         from tessera_core.domain.embedding import quantise

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import mlflow
+import numpy as np
+import numpy.typing as npt
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
 from flows.settings import Settings
+from tessera_core.domain.bands import ORBITS
 from tessera_core.ports import RegisteredModel
 from tessera_core.records.code import environment_versions
 from tessera_core.register.promotion import CHALLENGER, CHAMPION
@@ -72,7 +75,7 @@ class MlflowRegistry:
                 # Given, so that MLflow does not spend seconds inferring them.
                 pip_requirements=[f"{name}=={versions[name].split('+')[0]}" for name in RUNTIME],
                 signature=SIGNATURE,
-                input_example=None,
+                input_example=_example(artifact),
             )
         version = _register_version(self._client, self._name, info, tags)
         return _describe(version)
@@ -98,6 +101,32 @@ class MlflowRegistry:
         aliases = self._client.get_registered_model(self._name).aliases
         if str(aliases.get(CHALLENGER)) == str(version):
             self._client.delete_registered_model_alias(self._name, CHALLENGER)
+
+
+def _example(artifact: Path) -> Any:
+    """Return the model's canaries as input rows; MLflow runs the model on them once."""
+    import pandas as pd
+
+    from tessera_core.domain.scl import SceneClass
+    from tessera_core.model.artifact import read_canaries
+
+    pixels = read_canaries(artifact).take(np.arange(2))
+    scl = np.where(pixels.optical.valid, SceneClass.VEGETATION, SceneClass.CLOUD_HIGH)
+    columns = {
+        "s2_reflectance": _rows(pixels.optical.values, pixels.optical.offsets),
+        "s2_scl": _rows(scl, pixels.optical.offsets),
+        "s2_day_of_year": _rows(pixels.optical.day_of_year, pixels.optical.offsets),
+    }
+    for orbit in ORBITS:
+        series = getattr(pixels, orbit)
+        columns[f"s1_{orbit}"] = _rows(series.values, series.offsets)
+        columns[f"s1_{orbit}_day_of_year"] = _rows(series.day_of_year, series.offsets)
+    return pd.DataFrame(columns)
+
+
+def _rows(flat: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> list[list[int]]:
+    """Return one flat list per d-pixel."""
+    return [part.reshape(-1).tolist() for part in np.split(flat, offsets[1:-1])]
 
 
 def _register_version(client: MlflowClient, name: str, info: Any, tags: Mapping[str, str]) -> Any:

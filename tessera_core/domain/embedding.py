@@ -54,7 +54,7 @@ def quantise(values: npt.NDArray[np.float32]) -> Embedding:
     Args:
         values: (..., dimension), finite or NaN.
     """
-    has_data: npt.NDArray[np.bool_] = np.isfinite(values).all(axis=-1)
+    has_data = np.asarray(np.isfinite(values).all(axis=-1))
     filled = np.where(has_data[..., None], values, np.float32(0))
     scale = np.maximum(np.abs(filled).max(axis=-1), np.float32(SCALE_FLOOR)) / np.float32(CODE_MAX)
     codes = np.clip(np.rint(filled / scale[..., None]), -CODE_MAX, CODE_MAX).astype(np.int8)

@@ -1,8 +1,7 @@
 """The evaluate stage: trained encoder to scores, figures and a report."""
 
 import base64
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +20,9 @@ from tessera_core.evaluate.tasks.crop_type import class_names, score_crop_type
 from tessera_core.evaluate.tasks.result import FeatureSets, TaskResult
 from tessera_core.evaluate.tracking import EVALUATION_NAME, FIGURES, REPORT_NAME
 from tessera_core.ports import Ports
-from tessera_core.records.files import FileDigest, atomic_folder, read_json, write_json
+from tessera_core.records.files import FileDigest, atomic_folder, write_json
 from tessera_core.records.labels import read_legend
-from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest, write_manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.paths import Paths
 from tessera_core.records.samples import write_table
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
 
 HEADLINE_METRICS: Final = {"crop_type": "accuracy", "canopy_height": "r2"}
 """The one metric of each task that receipts and registers show."""
-
-CATALOGUE_NAME: Final = "catalog.json"
-SIMULATION_KEY: Final = "tessera:simulation"
-"""What the simulator writes into the catalogue it makes."""
 
 
 def sources(config: "PlatformConfig", paths: Paths) -> tuple[FileDigest, ...]:
@@ -51,11 +46,12 @@ def run(config: "PlatformConfig", paths: Paths, ports: Ports) -> Outcome:
     A task without enough labels is skipped with a reason; that is not an error.
     """
     from tessera_core.model.artifact import load_artifact, random_artifact
+    from tessera_core.model.embed import use_one_thread
 
     artifact = load_artifact(paths.model)
     untrained = random_artifact(artifact, config.evaluate.seed)
-    with one_torch_thread():
-        gathered = gather(config, paths, artifact)
+    use_one_thread()
+    gathered = gather(config, paths, artifact)
     legend = read_legend(label_places(config, paths))
 
     def featurise(labelled: Labelled) -> FeatureSets:
@@ -79,45 +75,15 @@ def compute_features(labelled: Labelled, untrained: "ModelArtifact") -> FeatureS
     from tessera_core.domain.embedding import quantise
     from tessera_core.model.embed import embed_pixels
 
-    with one_torch_thread():
-        random_embedding = embed_pixels(
-            untrained, labelled.pixels, batch_size=EMBED_BATCH, progress="embed untrained"
-        )
+    random_embedding = embed_pixels(
+        untrained, labelled.pixels, batch_size=EMBED_BATCH, progress="embed untrained"
+    )
     return FeatureSets(
         encoder=labelled.embedding,
         encoder_int8=quantise(labelled.embedding).dequantise(),
         random_encoder=random_embedding,
         raw=raw_features(labelled.pixels),
     )
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Embed on one thread, so that the number of cores changes no digit.
-
-    At these sizes a second thread gains little on idle cores, and waiting for it on busy ones
-    was measured to cost five times the time.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def is_simulated(root: Path, ingest_path: str) -> bool:
-    """Return whether the scenes come from a catalogue that the simulator wrote."""
-    if "://" in ingest_path:
-        return False
-    path = root / ingest_path
-    catalogue = path if path.suffix == ".json" else path / CATALOGUE_NAME
-    if not catalogue.is_file():
-        return False
-    stored = read_json(catalogue)
-    return isinstance(stored, dict) and SIMULATION_KEY in stored
 
 
 def summarise(
@@ -132,7 +98,7 @@ def summarise(
 
     settings = config.evaluate
     return {
-        "simulated": is_simulated(paths.root, config.ingest.path),
+        "simulated": bool(Manifest.read(paths.samples).facts.get("simulated", False)),
         "model_digest": model_digest,
         "num_fields": len(np.unique(gathered.crops.group)),
         "num_pixels": len(gathered.crops),

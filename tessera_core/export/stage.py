@@ -18,6 +18,7 @@ from tessera_core.export.tiles import EXPORT_KIND
 from tessera_core.export.validate import validate_export
 from tessera_core.export.zones import zones_of
 from tessera_core.model.artifact import load_artifact
+from tessera_core.model.embed import use_one_thread
 from tessera_core.records.files import (
     FileDigest,
     digest_file,
@@ -83,6 +84,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         GateError: The validator found a fault in what was about to be published.
     """
     champion = read_champion(paths)
+    use_one_thread()
     artifact = load_artifact(paths.champion)
     if artifact.digest != champion.model_digest:
         raise ArtifactError(
@@ -195,6 +197,8 @@ def _build(
     )
     attributes["tessera:model_digest"] = champion.model_digest
     attributes["tessera:samples_digest"] = identity["samples_digest"]
+    simulated = bool(Manifest.read(paths.samples).facts.get("simulated", False))
+    attributes["tessera:simulated"] = simulated
     write_store(building, zones, years, config.export, attributes)
     write_preview(building, zones, years)
     return write_manifest(
@@ -206,6 +210,7 @@ def _build(
             "version": champion.version,
             "pretrain_receipt": champion.pretrain,
             "register_receipt": _register_receipt(paths),
+            "simulated": simulated,
             "dimensions": artifact.config.embedding_dim,
             "years": years,
             "num_pixels": sum(tile.num_pixels for tile in tiles),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tessera_core.errors import SceneError
 from tessera_core.ingest.sources import SceneSource, TileRef, open_source
-from tessera_core.records.files import FileDigest, atomic_folder, storage_errors
+from tessera_core.records.files import FileDigest, atomic_folder, read_json, storage_errors
 from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.samples import tile_folder, write_tile
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
     from tessera_core.ports import Ports
     from tessera_core.records.paths import Paths
+
+SIMULATION_KEY = "tessera:simulation"
+"""What the simulator writes into the catalogue it makes."""
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -37,6 +40,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         counts = ports.mapper("ingest_tile", partial(ingest_tile, source, folder), refs)
         facts = {
             "source": config.ingest.source,
+            "simulated": is_simulated(paths.root, config.ingest.path),
             "tiles": {f"{ref.name}/{ref.year}": n for ref, n in zip(refs, counts, strict=True)},
             "num_pixels": sum(counts),
         }
@@ -49,6 +53,14 @@ def ingest_tile(source: SceneSource, folder: Path, ref: TileRef) -> int:
     tile, scenes = source.read(ref)
     with storage_errors(folder):
         return write_tile(tile, scenes, tile_folder(folder, ref.name, ref.year))
+
+
+def is_simulated(root: Path, path: str) -> bool:
+    """Return whether the scenes come from a catalogue that the simulator wrote."""
+    if "://" in path:
+        return False
+    catalogue = root / path if path.endswith(".json") else root / path / "catalog.json"
+    return catalogue.is_file() and SIMULATION_KEY in read_json(catalogue)
 
 
 def _check_names(refs: list[TileRef]) -> None:

@@ -140,6 +140,11 @@ def load_weights(encoder: Encoder, path: Path) -> None:
     encoder.load_state_dict(weights, strict=True)
 
 
+def read_canaries(folder: Path) -> DPixels:
+    """Return the d-pixels that an artifact is checked with."""
+    return _pixels_of(load_arrays(folder / CANARIES_NAME))
+
+
 def _check_canaries(artifact: ModelArtifact, folder: Path) -> None:
     try:
         arrays = load_arrays(folder / CANARIES_NAME)

@@ -73,6 +73,15 @@ def embed_pixels(
     return embedding
 
 
+def use_one_thread() -> None:
+    """Embed on one CPU thread from now on, so that the number of cores changes no digit.
+
+    At these sizes a second thread gains little on idle cores, and waiting for it on busy ones was
+    measured to cost five times the time. Tiles are what runs in parallel.
+    """
+    torch.set_num_threads(1)
+
+
 def bucket_groups(pixels: DPixels) -> list[tuple[tuple[int, int], Rows]]:
     """Return the d-pixels of each pair of bucket lengths; those without any data in none."""
     num_optical = pixels.optical.num_valid()

@@ -43,14 +43,10 @@ class TokenStream:
         return taken
 
 
-def optical_stream(
-    pixels: DPixels, rows: npt.NDArray[np.integer], norms: NormStats
-) -> TokenStream:
+def optical_stream(pixels: DPixels, rows: npt.NDArray[np.integer], norms: NormStats) -> TokenStream:
     """Return the Sentinel-2 observations of some d-pixels."""
     index, _, valid = pixels.optical.padded(rows)
-    return TokenStream(
-        tokens_BTC=series_tokens(pixels.optical, index, norms.s2), valid_BT=valid
-    )
+    return TokenStream(tokens_BTC=series_tokens(pixels.optical, index, norms.s2), valid_BT=valid)
 
 
 def radar_stream(pixels: DPixels, rows: npt.NDArray[np.integer], norms: NormStats) -> TokenStream:

@@ -4,6 +4,7 @@ Rules become an expectation suite, small tables become pandas batches of an ephe
 and plain results come back. Nothing is written, drawn or reported anywhere.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -62,6 +63,8 @@ def _batch_definition() -> BatchDefinition[Any]:
     context = gx.get_context(mode="ephemeral")
     # Set here, not through the environment: what the core does follows from its arguments.
     context.enable_analytics(enable=False)
+    # It tells about its temporary folders otherwise.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("statistics").add_dataframe_asset("table")
     return asset.add_batch_definition_whole_dataframe("all")

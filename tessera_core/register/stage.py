@@ -31,8 +31,8 @@ def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
 def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     """Register the model, decide its alias, and lay out the champion for export.
 
-    Running it again for a model that is registered changes nothing, unless another run has
-    moved the champion since.
+    Running it again for a model that is registered changes nothing, unless the rule has changed
+    or another run has moved the champion since.
     """
     registry = ports.registry
     if registry is None:
@@ -45,7 +45,8 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     if differences := find_differences(paths.model, model):
         raise RecordError(f"{differences[0]}; run `tessera pretrain` again")
     incumbent, known = registry.champion(), registry.find(model.digest)
-    if known is not None and _is_settled(paths.registration, known, incumbent, evaluate):
+    rule = config.section("register")
+    if known is not None and _is_settled(paths.registration, known, incumbent, evaluate, rule):
         return _outcome(paths)
     decision = _decide(incumbent, model.digest, evaluate, config, paths)
     version = known or registry.register(
@@ -62,6 +63,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         "candidate": _describe(version, pretrain.digest, evaluate.digest),
         "champion": _champion_record(champion, paths),
         "decision": {"alias": decision.alias, "reasons": list(decision.reasons)},
+        "rule": rule,
     }
     with atomic_folder(paths.registration) as folder:
         _lay_out_champion(registry, champion, model.digest, paths, folder / "champion")
@@ -88,7 +90,11 @@ def _decide(
 
 
 def _is_settled(
-    folder: Path, known: RegisteredModel, champion: RegisteredModel | None, evaluate: Receipt
+    folder: Path,
+    known: RegisteredModel,
+    champion: RegisteredModel | None,
+    evaluate: Receipt,
+    rule: dict[str, Any],
 ) -> bool:
     """Return whether the last registration still says all there is to say."""
     path = folder / REGISTRATION_NAME
@@ -99,6 +105,7 @@ def _is_settled(
         record["candidate"]["version"] == known.version
         and record["candidate"]["evaluate"] == evaluate.digest
         and record["champion"]["version"] == champion.version
+        and record.get("rule") == rule
     )
     return same and not find_differences(folder, Manifest.read(folder))
 

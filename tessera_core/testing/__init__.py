@@ -7,6 +7,7 @@
     pixels        d-pixels without any file         observations  d-pixels as lists, the slow way
     models        the smallest real model           strategies    d-pixels drawn by hypothesis
     tracker       a tracker in memory               registry      a model registry in memory
+    settings      settings of one stage             disk          a disk that is full
 
 Only tests import this package; nothing here reads a clock, a network or an environment.
 """

@@ -1,9 +1,8 @@
-"""Settings of one stage, where a test names only what it is about."""
+"""Settings of the ingest stage, where a test names only what it is about."""
 
 from typing import Any
 
 from tessera_core.ingest.config import IngestConfig
-from tessera_core.shuffle.config import ShuffleConfig
 
 
 def ingest_settings(**changes: Any) -> IngestConfig:
@@ -20,15 +19,3 @@ def ingest_settings(**changes: Any) -> IngestConfig:
         "resampling": "nearest",
     }
     return IngestConfig(**{**values, **changes})
-
-
-def shuffle_settings(**changes: Any) -> ShuffleConfig:
-    """Return settings for tiles of a few pixels: small shards, blocks of two by two pixels."""
-    values: dict[str, Any] = {
-        "seed": 13,
-        "rows_per_shard": 7,
-        "block_size_m": 20,
-        "val_share": 0.2,
-        "test_share": 0.2,
-    }
-    return ShuffleConfig(**{**values, **changes})

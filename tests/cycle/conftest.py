@@ -72,9 +72,7 @@ def run_in(checkout: Path, *arguments: str, expect: int = 0) -> "subprocess.Comp
     return result
 
 
-def tessera(
-    checkout: Path, *arguments: str, expect: int = 0
-) -> "subprocess.CompletedProcess[str]":
+def tessera(checkout: Path, *arguments: str, expect: int = 0) -> "subprocess.CompletedProcess[str]":
     """Run the ``tessera`` command in a checkout."""
     return run_in(checkout, "-m", "flows.cli", *arguments, expect=expect)
 

@@ -52,9 +52,7 @@ def test_dvc_repro_after_a_forced_rerun_lets_prefect_reuse_every_stage(checkout:
     assert printed.count(" reused ") == len(STAGES)
 
 
-def test_another_clone_gives_the_same_digests(
-    checkout: Path, repo: Path, tmp_path: Path
-) -> None:
+def test_another_clone_gives_the_same_digests(checkout: Path, repo: Path, tmp_path: Path) -> None:
     other = make_checkout(repo, tmp_path / "other")
     tessera(other, "retrain")
 

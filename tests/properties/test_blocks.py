@@ -21,8 +21,7 @@ def ids(positions: list[tuple[int, float, float]], block_size_m: int) -> list[in
 
 
 @given(positions=st.lists(POSITIONS, min_size=1, max_size=8), block_size_m=SIZES)
-@example(positions=[(32601, 2e6, 2e7), (32602, -1e6, -1e7)], block_size_m=10)
-@example(positions=[(32660, 2e6, 2e7), (32701, -1e6, -1e7)], block_size_m=10)
+@example(positions=[(32631, -5.0, 5.0), (32631, 5.0, 5.0), (32631, 5.0, -5.0)], block_size_m=10)
 def test_ids_are_equal_exactly_where_the_block_is_the_same(positions, block_size_m):
     blocks = [
         (epsg, math.floor(x / block_size_m), math.floor(y / block_size_m))
@@ -48,6 +47,21 @@ def test_all_positions_inside_a_block_share_its_id(zone, column, row, inside):
     within = (zone, corner[1] + inside[0], corner[2] + inside[1])
 
     assert len(set(ids([corner, within], 10))) == 1
+
+
+def test_blocks_that_a_packed_integer_might_confuse_differ():
+    steps = [0, *(2**k for k in range(22))]
+    positions = [
+        (zone, side * 10.0 * column, hemisphere * 10.0 * row)
+        for zone in (32601, 32602, 32660, 32701, 32760)
+        for column in steps[:19]
+        for row in steps
+        for side, hemisphere in ((1, 1), (1, -1), (-1, 1), (-1, -1))
+    ]
+
+    found = ids(positions, 10)
+
+    assert len(set(found)) == len({(zone, x, y) for zone, x, y in positions}) > 7000
 
 
 @given(first=ZONES, second=ZONES, x=EASTINGS, y=NORTHINGS, block_size_m=SIZES)

@@ -50,6 +50,7 @@ def radar(**changes) -> RadarSeries:
         ({"day_of_year": DAYS - 10}, r"S2 day_of_year spans 0\.\.356, .* 1 January, not 0"),
         ({"day_of_year": DAYS + 1}, r"spans 11\.\.367, expected 1\.\.366"),
         ({"day_of_year": DAYS[::-1]}, "S2 dates are not in time order; sort them"),
+        ({"day_of_year": DAYS - np.array([0, 11, 0], np.uint16)}, "S2 dates are not in time order"),
     ],
 )
 def test_an_optical_series_that_does_not_fit_is_refused(changes, message):

@@ -215,19 +215,6 @@ def test_other_labels_give_another_digest(tmp_path, repo, evaluated):
     assert changed != same
 
 
-def test_scenes_of_the_simulator_are_recognised_and_no_others(tmp_path):
-    (tmp_path / "scenes").mkdir()
-    catalogue = tmp_path / "scenes" / "catalog.json"
-
-    assert not stage.is_simulated(tmp_path, "scenes")
-    assert not stage.is_simulated(tmp_path, "https://example.org/stac")
-    catalogue.write_text('{"type": "Catalog"}')
-    assert not stage.is_simulated(tmp_path, "scenes")
-    catalogue.write_text('{"type": "Catalog", "tessera:simulation": {"seed": 7}}')
-    assert stage.is_simulated(tmp_path, "scenes")
-    assert stage.is_simulated(tmp_path, "scenes/catalog.json")
-
-
 def test_missing_samples_and_missing_model_are_said(tmp_path, repo):
     config, paths = workspace(tmp_path, repo)
     elsewhere = Paths(root=tmp_path, workspace=tmp_path / "empty")

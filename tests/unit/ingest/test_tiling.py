@@ -71,7 +71,7 @@ def test_items_of_two_zones_give_tiles_in_both():
 
 
 def test_edges_between_pixels_are_moved_outwards():
-    (grid,) = cut_tiles([item(500_003, 5_599_961, 500_037, 5_599_999)], None, 64)
+    (grid,) = cut_tiles([item(500_007, 5_599_969, 500_033, 5_599_991)], None, 64)
 
     assert grid.bounds == (500_000, 5_599_960, 500_040, 5_600_000)
 

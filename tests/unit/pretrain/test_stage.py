@@ -16,32 +16,19 @@ from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.shuffle import stage as shuffle_stage
 from tessera_core.testing.models import TINY_SHAPE
-from tessera_core.testing.samples import write_samples
-from tessera_core.testing.tiles import make_grid, make_tile
-
-OVERRIDES = (
-    "ingest.path=scenes", "shuffle.rows_per_shard=20", "shuffle.block_size_m=20",
-    "pretrain.num_steps=6", "pretrain.batch_size=8", "pretrain.view_length=4",
-    "pretrain.model_dim=16", "pretrain.num_layers=2", "pretrain.num_heads=2",
-    "pretrain.feedforward_dim=24", "pretrain.embedding_dim=12", "pretrain.dropout=0.1",
-    "pretrain.projector_dim=20", "pretrain.num_threads=1", "pretrain.log_every=2",
-    "pretrain.save_every=2",
-)  # fmt: skip
+from tests.unit.chain import TINY_OVERRIDES, ingest_by_hand
 
 
 @pytest.fixture(scope="module")
 def configure(repo):
     """A function that reads the shipped settings, made tiny, with further overrides."""
-    return lambda *overrides: PlatformConfig.read(repo / "params.yaml", OVERRIDES + overrides)
+    return lambda *overrides: PlatformConfig.read(repo / "params.yaml", TINY_OVERRIDES + overrides)
 
 
 @pytest.fixture(scope="module")
 def shuffled(configure, tmp_path_factory):
     """A workspace in which ingest and shuffle have run; not to be changed."""
-    root = tmp_path_factory.mktemp("shuffled")
-    paths = Paths(root=root, workspace=root)
-    grid = make_grid(width=9, height=8)
-    write_samples(paths.samples, [make_tile(name=n, grid=grid, seed=ord(n)) for n in "ab"])
+    paths = ingest_by_hand(tmp_path_factory.mktemp("shuffled"))
     shuffle_stage.run(configure(), paths, OFFLINE)
     return paths
 

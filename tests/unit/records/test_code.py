@@ -1,6 +1,7 @@
 """Which code ran: the closure follows imports, lazy ones too, and changes when a source does."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from tessera_core.records.code import code_version
 print(json.dumps(code_version(sys.argv[1]).to_dict()))
 """
 
+GIT_SETTINGS = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false")
+
 
 def reached(repo: Path, module: str) -> set[str]:
     """Files in a module's closure, relative to the package."""
@@ -40,11 +43,18 @@ def checkout(repo, tmp_path) -> Path:
     return tmp_path / "checkout"
 
 
+def clean_environment(checkout: Path) -> dict[str, str]:
+    """Without what git sets for its hooks, and with no repository above the checkout."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**own, "GIT_CEILING_DIRECTORIES": str(checkout.parent)}
+
+
 def version_in(checkout: Path, module: str = "tessera_core.shuffle.stage") -> dict:
     """The code version that a fresh process in a checkout reports."""
     run = subprocess.run(
         [sys.executable, "-B", "-c", PRINT_VERSION, module],
         cwd=checkout,
+        env=clean_environment(checkout),
         capture_output=True,
         text=True,
         timeout=60,
@@ -55,8 +65,9 @@ def version_in(checkout: Path, module: str = "tessera_core.shuffle.stage") -> di
 
 def git(checkout: Path, *arguments: str) -> str:
     run = subprocess.run(
-        ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments],
+        ["git", *GIT_SETTINGS, *arguments],
         cwd=checkout,
+        env=clean_environment(checkout),
         capture_output=True,
         text=True,
         timeout=60,

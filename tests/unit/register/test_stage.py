@@ -166,6 +166,17 @@ def test_the_settings_of_the_rule_are_obeyed(first):
     assert first.registry.aliases["challenger"] == "2"
 
 
+def test_a_looser_rule_decides_again(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.75)
+    register(first, ("min_gain", 0.1))
+
+    register(first)
+
+    assert first.registry.aliases == {"champion": "2"}
+    assert len(first.registry.versions) == 2
+
+
 def test_the_same_model_scored_anew_stays_champion_without_a_new_version(first):
     first.evaluate(accuracy=0.2)
 
