@@ -102,7 +102,7 @@ def test_a_gate_that_says_no_has_its_own_exit_code(checkout, tmp_path, capsys):
     assert (tmp_path / "data" / "quality").is_dir(), "the report says why"
 
 
-@pytest.mark.parametrize("stage", ["shufle", "register", "retrain", ""])
+@pytest.mark.parametrize("stage", ["shuffled", "register", "retrain", ""])
 def test_other_words_than_stages_are_bad_usage(stage, capsys):
     with pytest.raises(SystemExit, match=str(BAD_INPUT)):
         main([stage])

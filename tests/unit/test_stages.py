@@ -248,8 +248,8 @@ def test_a_stage_that_fails_later_keeps_its_older_receipt_and_outputs(shuffle, p
 
 
 def test_an_unknown_stage_names_the_nearest(configure, paths):
-    with pytest.raises(RecordError, match=r"shufle is not a stage\. Did you mean 'shuffle'\?"):
-        run_stage("shufle", configure(), paths, OFFLINE)
+    with pytest.raises(RecordError, match=r"shuffled is not a stage\. Did you mean 'shuffle'\?"):
+        run_stage("shuffled", configure(), paths, OFFLINE)
 
 
 def test_a_stage_that_asks_the_registry_looks_every_time_and_says_when_nothing_changed(
