@@ -28,7 +28,7 @@ OPT_OUTS: Final = {
 class Settings(BaseSettings):
     """Where the servers are; the embedded default needs none of these variables."""
 
-    model_config = SettingsConfigDict(extra="ignore")
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     mlflow_tracking_uri: str = ""
     """MLflow server or database; empty = ``sqlite`` under ``<root>/.mlflow``."""

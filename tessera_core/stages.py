@@ -116,8 +116,8 @@ def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> 
         facts=outcome.facts,
     )
     if current is not None and _says_the_same(current, receipt):
-        # A later commit that did not touch the stage's code is no news.
-        return StageResult(receipt=current, reused=True)
+        # Only the commit or the environment is new, or damaged outputs were made again.
+        return StageResult(receipt=current, reused=stage.looks_every_time)
     archive_manifests(receipt, paths)
     write_receipt(receipt, paths.receipt(name), paths.lineage)
     return StageResult(receipt=receipt, reused=False)
@@ -190,4 +190,10 @@ def _upstream_digests(stage: Stage, paths: Paths) -> dict[str, str]:
                     f"({receipt.upstream[earlier][:12]}) than the current one "
                     f"({digests[earlier][:12]}); run `tessera {name}` again"
                 )
+        # Those that look every time say themselves which file is wrong.
+        if not stage.looks_every_time and not outputs_intact(receipt, paths):
+            raise RecordError(
+                f"{stage.name} stands on outputs of {name} that changed after its receipt was "
+                f"written; run `tessera {name}` to make them again"
+            )
     return digests

@@ -41,7 +41,7 @@ class MlflowRegistry:
 
     def __init__(self, settings: Settings, model_name: str, run_id: str) -> None:
         self._uri = settings.mlflow_tracking_uri
-        self._client = MlflowClient(self._uri)
+        self._client = MlflowClient(self._uri, registry_uri=self._uri)
         self._name = model_name
         self._run_id = run_id
 

@@ -285,3 +285,21 @@ def test_pretraining_follows_shuffling_and_is_reused_with_it(configure, shuffle,
     assert {output.path for output in first.receipt.outputs} == {
         "data/model/manifest.json", "data/training/history.json",
     }  # fmt: skip
+
+
+def test_upstream_outputs_that_changed_after_their_receipt_are_refused(configure, shuffle, paths):
+    shuffle()
+    damage(paths.shards / "norms.json")
+
+    with pytest.raises(RecordError, match=r"pretrain stands on outputs of shuffle that changed"):
+        run_stage("pretrain", configure(), paths, OFFLINE)
+
+
+def test_outputs_that_were_made_again_are_not_called_reused(shuffle, paths):
+    first = shuffle()
+    damage(paths.shards / "norms.json")
+
+    second = shuffle()
+
+    assert not second.reused
+    assert second.receipt.digest == first.receipt.digest
