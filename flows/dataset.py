@@ -3,6 +3,7 @@
 from prefect import flow
 
 from flows import tasks
+from flows.console import say
 from flows.context import load_context
 
 STAGES = ["ingest", "quality", "shuffle"]
@@ -26,4 +27,5 @@ def ensure_scenes(root: str, overrides: list[str]) -> None:
     if config.ingest.source == "stac" and config.ingest.path == config.simulate.path:
         from tessera_core.ingest.simulate import simulate
 
-        simulate(config.simulate, context.paths.root)
+        catalogue = simulate(config.simulate, context.paths.root)
+        say(f"scenes    simulated in {catalogue.parent.relative_to(context.paths.root)}")

@@ -60,11 +60,11 @@ def expectation(rule: Rule) -> Expectation:
 
 
 def _batch_definition() -> BatchDefinition[Any]:
+    # It tells about its temporary folders otherwise.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     # Set here, not through the environment: what the core does follows from its arguments.
     context.enable_analytics(enable=False)
-    # It tells about its temporary folders otherwise.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("statistics").add_dataframe_asset("table")
     return asset.add_batch_definition_whole_dataframe("all")

@@ -16,9 +16,13 @@ def runs_of(settings: Settings) -> list:
 
 
 def test_the_same_logical_run_is_reopened_never_doubled(settings: Settings) -> None:
-    with pytest.raises(RuntimeError, match="stopped"), open_run(settings, "key", "first") as run:
-        run.log_metrics(0, {"loss": 2.0})
-        raise RuntimeError("stopped")
+    def stop_half_way() -> None:
+        with open_run(settings, "key", "first") as run:
+            run.log_metrics(0, {"loss": 2.0})
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        stop_half_way()
     failed = runs_of(settings)[0].info.status
 
     with open_run(settings, "key", "second") as again:

@@ -14,7 +14,7 @@ is real; nothing of the landscape is."""
 
 PIXEL_M: Final = 10
 
-BLOCK_PIXELS: Final = 64
+BLOCK_PIXELS: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
