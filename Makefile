@@ -52,7 +52,7 @@ types: setup  ## check types (mypy --strict)
 	$(PY) -m mypy
 
 bench: setup  ## measure speed; prints one table per tests/bench/bench_*.py
-	@for script in $(BENCHES); do echo "== $$script"; $(PY) "$$script"; done
+	@for script in $(BENCHES); do echo "== $$script"; PYTHONPATH=. $(PY) "$$script"; done
 
 ui: setup  ## serve the MLflow and Prefect pages of your runs
 	$(BIN)/tessera ui

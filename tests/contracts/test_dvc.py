@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tessera_core.config import PlatformConfig
+from tessera_core.records.code import closure_files
 from tessera_core.stages import STAGES
 
 NAMES = ("ingest", "quality", "shuffle", "pretrain", "evaluate", "register", "export", "audit")
@@ -91,3 +92,21 @@ def test_the_comparison_names_what_stands_on_one_side_only():
     found = sorted(mismatches(Outer, values, ""))
 
     assert found == ["inner.extra is in params.yaml only", "inner.forgotten is in the code only"]
+
+
+def test_dvc_watches_all_code_that_a_stage_can_reach(pipeline, repo):
+    for name, stage in pipeline.items():
+        watched = [repo / dep for dep in stage["deps"] if str(dep).startswith("tessera_core")]
+        unwatched = [
+            path.relative_to(repo).as_posix()
+            for path in closure_files(STAGES[name].module)
+            if not any(path == dep or dep in path.parents for dep in watched)
+        ]
+
+        assert unwatched == [], f"{name} reaches code that dvc.yaml does not watch"
+
+
+def test_every_stage_has_a_prefect_task_of_its_name():
+    from flows import tasks
+
+    assert [getattr(tasks, name).name for name in NAMES] == list(NAMES)
