@@ -39,7 +39,9 @@ def serve(context: Context, *, prefect_port: int, mlflow_port: int) -> None:
 def start_prefect(port: int) -> "subprocess.Popen[bytes]":
     """Start Prefect's server on the checkout's own database."""
     command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    return _start([sys.executable, "-m", *command])
+    # The page asks port 4200 otherwise, wherever it was served from.
+    api = f"http://{HOST}:{port}/api"
+    return _start([sys.executable, "-m", *command], PREFECT_SERVER_UI_API_URL=api)
 
 
 def start_mlflow(context: Context, port: int) -> "subprocess.Popen[bytes]":
@@ -82,7 +84,7 @@ def say_pages(context: Context, prefect_port: int, mlflow_port: int) -> None:
     number = experiment.experiment_id if experiment else "0"
     mlflow, prefect = f"http://{HOST}:{mlflow_port}", f"http://{HOST}:{prefect_port}"
     name = context.config.register.model_name
-    say(f"runs and figures      {mlflow}/#/experiments/{number}")
+    say(f"runs and figures      {mlflow}/#/experiments/{number}/runs")
     say(f"versions and aliases  {mlflow}/#/models/{name}")
     say(f"flow runs             {prefect}/runs")
     say(f"deployments           {prefect}/deployments")

@@ -12,6 +12,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from flows.settings import Settings
 
 EXPERIMENT: Final = "tessera-retrain"
+EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens the page on training runs; MLflow takes an experiment for a chat bot otherwise."""
+
 KEY_TAG: Final = "tessera.run_key"
 MAX_PARAM_LENGTH: Final = 500
 PARAMS_PER_CALL: Final = 100
@@ -87,7 +90,9 @@ def open_run(settings: Settings, run_key: str, name: str) -> Iterator[MlflowTrac
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         location = settings.mlflow_artifacts or None
-        experiment_id = client.create_experiment(EXPERIMENT, artifact_location=location)
+        experiment_id = client.create_experiment(
+            EXPERIMENT, artifact_location=location, tags=EXPERIMENT_TAGS
+        )
     else:
         experiment_id = experiment.experiment_id
     found = client.search_runs(
