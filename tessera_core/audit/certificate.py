@@ -1,12 +1,13 @@
 """The certificate of an audit: for the terminal, for machines, and as one page without scripts."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from tessera_core.audit.report import AuditReport, Finding, Grade, Step
 from tessera_core.records.files import write_atomically, write_json
+from tessera_core.records.page import render_page
 
 TEXT_NAME: Final = "certificate.txt"
 JSON_NAME: Final = "certificate.json"
@@ -48,20 +49,6 @@ def render_text(report: AuditReport) -> str:
 
 def render_html(report: AuditReport) -> str:
     """Return the certificate as one page that needs nothing from anywhere else."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["short"] = short
-    environment.filters["size"] = format_size
-    environment.filters["run"] = run_word
-    environment.globals["counted"] = counted
     content: dict[str, Any] = {
         "verdict": verdict(report),
         "sentence": verdict_sentence(report),
@@ -69,8 +56,14 @@ def render_html(report: AuditReport) -> str:
         "steps": report.steps,
         "grades": shown_findings(report),
         "start": report.start,
+        "counted": counted,
     }
-    return environment.get_template(TEMPLATE_NAME).render(content)
+    filters: dict[str, Callable[..., object]] = {
+        "short": short,
+        "size": format_size,
+        "run": run_word,
+    }
+    return render_page(Path(__file__).with_name(TEMPLATE_NAME), filters, content)
 
 
 def verdict(report: AuditReport) -> str:

@@ -1,9 +1,11 @@
 """The report: one HTML page with everything inside, readable without network."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from tessera_core.evaluate.tasks.result import SCORED
+from tessera_core.records.page import render_page
 
 TEMPLATE_NAME: Final = "report.html.j2"
 
@@ -43,26 +45,16 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, str]) -> 
         evaluation: The content of evaluation.json.
         figures: Figure name -> PNG in base64; what is missing is left out.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("tessera_core.evaluate", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["shown"] = shown
-    environment.filters["signed"] = signed
-    return environment.get_template(TEMPLATE_NAME).render(
-        evaluation=evaluation,
-        figures=figures,
-        sentences=headlines(evaluation),
-        metric_labels=METRIC_LABELS,
-        # JSON on disk is sorted by key; the order of models is fixed here.
-        model_labels=MODEL_LABELS,
-        shares=IS_SHARE,
-    )
+    values = {
+        "evaluation": evaluation,
+        "figures": figures,
+        "sentences": headlines(evaluation),
+        "metric_labels": METRIC_LABELS,
+        "model_labels": MODEL_LABELS,
+        "shares": IS_SHARE,
+    }
+    filters = {"shown": shown, "signed": signed}
+    return render_page(Path(__file__).with_name(TEMPLATE_NAME), filters, values)
 
 
 def headlines(evaluation: Mapping[str, Any]) -> list[str]:

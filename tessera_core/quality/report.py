@@ -13,6 +13,7 @@ from tessera_core.quality.rule import Failure, RuleResult, Table, failures
 from tessera_core.quality.statistics import TileMeasures
 from tessera_core.quality.tables import statistics_table
 from tessera_core.records.files import write_atomically, write_json
+from tessera_core.records.page import render_page
 from tessera_core.records.samples import write_table
 
 REPORT_JSON: Final = "report.json"
@@ -131,26 +132,16 @@ def write_report(report: QualityReport, folder: Path) -> None:
 
 def render_html(content: Mapping[str, Any]) -> str:
     """Return the page: no script, no font, no style sheet from anywhere else."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["number"] = format_number
-    environment.filters["percent"] = format_percent
     tiles = sorted(content["tiles"], key=lambda tile: tile["verdict"] != FAILED)
-    page = environment.get_template(TEMPLATE_NAME)
-    return page.render(
-        **{**content, "tiles": tiles},
-        months=MONTHS,
-        bar_top=BAR_TOP,
-        most_clear=max(1.0, *(max(tile["clear_by_month"]) for tile in tiles)),
-    )
+    values = {
+        **content,
+        "tiles": tiles,
+        "months": MONTHS,
+        "bar_top": BAR_TOP,
+        "most_clear": max(1.0, *(max(tile["clear_by_month"]) for tile in tiles)),
+    }
+    filters = {"number": format_number, "percent": format_percent}
+    return render_page(Path(__file__).with_name(TEMPLATE_NAME), filters, values)
 
 
 def format_number(value: int | float | None) -> str:
