@@ -85,10 +85,12 @@ def _add(
 
 
 def _retrain(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context
+    from flows.context import load_context, require_labels, require_writable
 
     # Settings first: Prefect and MLflow read their environment when imported.
     context = load_context(chosen.root, chosen.overrides)
+    require_writable(context.paths.root)
+    require_labels(context)
     say(f"workspace {context.paths.workspace}")
     from flows.retrain import retrain
 
@@ -97,10 +99,11 @@ def _retrain(chosen: argparse.Namespace) -> int:
 
 
 def _simulate(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context
+    from flows.context import load_context, require_writable
     from tessera_core.ingest.simulate import simulate
 
     context = load_context(chosen.root, chosen.overrides)
+    require_writable(context.paths.root)
     say(f"catalogue {simulate(context.config.simulate, context.paths.root)}")
     return 0
 

@@ -59,8 +59,15 @@ def say_summary(summary: Mapping[str, Any]) -> None:
     say()
     version = f"{summary['model_name']} version {summary['version']}"
     say(f"{version} is {summary['alias']}: {'; '.join(summary['reasons'])}")
+    champion = summary["champion"]
     if summary["simulated"]:
         say("simulated scenes: these numbers prove the machinery, not the science")
+    elif champion["simulated"]:
+        say(
+            f"WARNING: the champion, version {champion['version']}, was trained on simulated "
+            "scenes and has embedded your real ones. Give their model a name of its own: "
+            "--set register.model_name=NAME"
+        )
     for task, scores in summary["scores"].items():
         say(f"{task}:")
         for name, text in scores.items():

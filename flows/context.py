@@ -1,12 +1,14 @@
 """From a checkout folder and overrides to everything a flow needs."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.settings import Settings, activate
 from tessera_core.config import PARAMS_NAME, PlatformConfig
-from tessera_core.errors import ConfigError
+from tessera_core.errors import ConfigError, StorageError
+from tessera_core.records.labels import label_folders
 from tessera_core.records.paths import Paths
 
 RUN_NAME_LENGTH = 12
@@ -49,4 +51,33 @@ def load_context(root: str | Path, overrides: Sequence[str] = ()) -> Context:
         config=config,
         paths=Paths(root=folder, workspace=workspace),
         settings=activate(folder),
+    )
+
+
+def require_writable(root: Path) -> None:
+    """Refuse a checkout that nothing can be written to, before any server starts.
+
+    Raises:
+        StorageError: The folder is read-only, or the disk has no room for a byte.
+    """
+    probe = root / f".writable-{uuid.uuid4().hex[:8]}"
+    try:
+        probe.write_bytes(b"1")
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {root}: {error.strerror}; a run keeps data, databases and lineage "
+            "there. Make it writable or name another checkout with --root"
+        ) from error
+
+
+def require_labels(context: Context) -> None:
+    """Refuse a wrong ``evaluate.labels`` before an hour of work, not after it.
+
+    Raises:
+        SceneError: The setting names a folder without label rasters.
+    """
+    config = context.config
+    label_folders(
+        context.paths.root, config.evaluate.labels, config.ingest.source, config.ingest.path
     )

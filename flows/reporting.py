@@ -142,6 +142,7 @@ def summarise(context: Context) -> dict[str, Any]:
         "alias": registered["decision"]["alias"],
         "reasons": registered["decision"]["reasons"],
         "simulated": evaluated["simulated"],
+        "champion": registered["champion"],
         "scores": headline_lines(evaluated),
         "skipped": evaluated["skipped"],
         "export": str(paths.exports / receipts["export"].facts["export"]),

@@ -1,5 +1,7 @@
 """Prefect's and MLflow's servers on loopback, and the pages that matter."""
 
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ from urllib.error import URLError
 from flows.console import say
 from flows.context import Context
 from flows.settings import child_environment
-from tessera_core.errors import TesseraError
+from tessera_core.errors import InputError, TesseraError
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 120
@@ -18,7 +20,11 @@ POLL_S = 0.5
 
 
 def serve(context: Context, *, prefect_port: int, mlflow_port: int) -> None:
-    """Start both servers, print where to look, and stop them on Ctrl-C."""
+    """Start both servers, print where to look, and stop them on Ctrl-C or SIGTERM."""
+    for port in (prefect_port, mlflow_port):
+        require_free(port)
+    # Whoever ends this process must not leave its servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     servers = {
         f"http://{HOST}:{prefect_port}/api/health": start_prefect(prefect_port),
         f"http://{HOST}:{mlflow_port}/health": start_mlflow(context, mlflow_port),
@@ -34,6 +40,16 @@ def serve(context: Context, *, prefect_port: int, mlflow_port: int) -> None:
     finally:
         for process in servers.values():
             stop(process)
+
+
+def require_free(port: int) -> None:
+    """Refuse a port that somebody serves already: its pages would be taken for ours."""
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:
+            raise InputError(
+                f"port {port} is taken; end what listens there, or choose another with "
+                "--prefect-port or --mlflow-port"
+            )
 
 
 def start_prefect(port: int) -> "subprocess.Popen[bytes]":

@@ -102,6 +102,9 @@ def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> 
     current = _read_current(name, paths)
     is_current = current is not None and current.reuse_key == key and not stage.looks_every_time
     if current is not None and is_current and outputs_intact(current, paths):
+        # The lineage may have been lost; what is still there belongs into it.
+        archive_manifests(current, paths)
+        write_receipt(current, paths.receipt(name), paths.lineage)
         return StageResult(receipt=current, reused=True)
 
     outcome = module.run(config, paths, ports)
@@ -117,6 +120,8 @@ def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> 
     )
     if current is not None and _says_the_same(current, receipt):
         # Only the commit or the environment is new, or damaged outputs were made again.
+        archive_manifests(current, paths)
+        write_receipt(current, paths.receipt(name), paths.lineage)
         return StageResult(receipt=current, reused=stage.looks_every_time)
     archive_manifests(receipt, paths)
     write_receipt(receipt, paths.receipt(name), paths.lineage)

@@ -1,10 +1,12 @@
 """DVC as the versioner of data: outputs into its cache, md5s out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tessera_core.errors import RecordError
 from tessera_core.records.paths import Paths
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
         repo = Repo(str(paths.root))
     except NotDvcRepoError:
         return {}
-    with repo:
+    with repo, _dvc_errors():
         if paths.workspace == paths.root:
             for stage in stages:
                 repo.commit(target=stage, force=True)
@@ -42,6 +44,20 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
     # A new view of the repository: the old one still holds the digests from before.
     with Repo(str(paths.root)) as repo:
         return _digests(repo, paths)
+
+
+@contextmanager
+def _dvc_errors() -> Iterator[None]:
+    """Turn DVC's errors into one of ours, so that the user reads a sentence."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise RecordError(
+            f"DVC cannot store the outputs: {error}; is the checkout whole, with the code that "
+            "dvc.yaml names?"
+        ) from error
 
 
 def _outputs(paths: Paths, stages: Sequence[str]) -> list[Path]:

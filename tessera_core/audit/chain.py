@@ -75,6 +75,14 @@ def _read_current(evidence: Evidence, paths: Paths) -> tuple[dict[str, str], lis
         path = paths.receipt(stage)
         found = evidence.digest(path)
         if found is None:
+            findings.append(
+                Finding(
+                    grade=Grade.WARN,
+                    artefact=path.relative_to(paths.workspace).as_posix(),
+                    problem="the stage's current receipt is gone; the lineage speaks for it",
+                    next_step=f"run `tessera {stage}` to write it again",
+                )
+            )
             continue
         current[stage] = found.sha256
         if not (paths.lineage / f"{found.sha256}.json").is_file():

@@ -192,12 +192,26 @@ def _remarks(chain: Chain) -> Iterator[Finding]:
             f"the stages ran with {len(environments)} sets of library versions",
             "nothing, unless a replay differs",
         )
-    if any(each.receipt.facts.get("simulated") for each in chain.of_stage("evaluate")):
+    knowing = (*chain.of_stage("ingest"), *chain.of_stage("evaluate"))
+    if any(each.receipt.facts.get("simulated") for each in knowing):
         yield _named(
             Grade.NOTE,
             "scenes",
-            "they are simulated: this proves the machinery, never the science",
+            "the model was trained on simulated scenes, or embeds them: this proves the "
+            "machinery, never the science",
             "ingest real scenes for results that mean something",
+        )
+    skipped = {
+        f"{task}: {reason}"
+        for each in chain.of_stage("evaluate")
+        for task, reason in each.receipt.facts.get("skipped", {}).items()
+    }
+    for line in sorted(skipped):
+        yield _named(
+            Grade.NOTE,
+            "evaluation",
+            f"skipped {line}",
+            "bring labels (evaluate.labels) to have it scored",
         )
 
 

@@ -68,6 +68,9 @@ class Champion:
     pretrain: str
     """Digest of the receipt of the run that trained that version."""
 
+    is_simulated: bool
+    """True when it was trained on simulated scenes."""
+
 
 def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
     """Return nothing: the stage reads only what ingest and register made."""
@@ -143,6 +146,7 @@ def read_champion(paths: Paths) -> Champion:
             version=str(champion["version"]),
             model_digest=str(champion["model_digest"]),
             pretrain=str(champion["pretrain"]),
+            is_simulated=bool(champion.get("simulated", False)),
         )
     except (KeyError, TypeError) as error:
         raise RecordError(
@@ -197,7 +201,9 @@ def _build(
     )
     attributes["tessera:model_digest"] = champion.model_digest
     attributes["tessera:samples_digest"] = identity["samples_digest"]
-    simulated = bool(Manifest.read(paths.samples).facts.get("simulated", False))
+    samples = Manifest.read(paths.samples)
+    # Real scenes embedded by a model that only knows simulated ones prove nothing either.
+    simulated = champion.is_simulated or bool(samples.facts.get("simulated", False))
     attributes["tessera:simulated"] = simulated
     write_store(building, zones, years, config.export, attributes)
     write_preview(building, zones, years)

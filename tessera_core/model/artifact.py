@@ -41,6 +41,7 @@ MAX_SCALE_DRIFT: Final = 0.016
 """Tolerances between device classes and batch sizes (peers.md B4)."""
 
 CANARY_BATCH: Final = 16
+READABLE: Final = 0o644
 
 
 def write_artifact(
@@ -77,6 +78,9 @@ def write_artifact(
             {**_arrays_of(canaries), "codes": expected.codes, "scale": expected.scale},
             building / CANARIES_NAME,
         )
+        for name in (WEIGHTS_NAME, CANARIES_NAME):
+            # safetensors writes for the owner alone; a service may run as someone else.
+            (building / name).chmod(READABLE)
         return write_manifest(
             building, "model", {"family": config.family, "embedding_dim": config.embedding_dim}
         )

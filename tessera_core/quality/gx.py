@@ -5,7 +5,8 @@ and plain results come back. Nothing is written, drawn or reported anywhere.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import great_expectations as gx
@@ -60,14 +61,24 @@ def expectation(rule: Rule) -> Expectation:
 
 
 def _batch_definition() -> BatchDefinition[Any]:
-    # It tells about its temporary folders otherwise.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    context = gx.get_context(mode="ephemeral")
+    with _quiet():
+        context = gx.get_context(mode="ephemeral")
     # Set here, not through the environment: what the core does follows from its arguments.
     context.enable_analytics(enable=False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("statistics").add_dataframe_asset("table")
     return asset.add_batch_definition_whole_dataframe("all")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep its news about temporary folders off the console."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _groups(rules: Sequence[Rule]) -> dict[tuple[str, tuple[str, ...] | None], list[Rule]]:

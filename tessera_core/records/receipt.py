@@ -135,4 +135,5 @@ def write_receipt(receipt: Receipt, current: Path, lineage: Path) -> None:
     archived = lineage / f"{receipt.digest}.json"
     if not archived.exists():
         write_atomically(archived, content)
-    write_atomically(current, content)
+    if not current.is_file() or current.read_bytes() != content:
+        write_atomically(current, content)

@@ -143,7 +143,8 @@ def _archived(version: RegisteredModel, paths: Paths) -> Receipt:
 
 def _champion_record(champion: RegisteredModel, paths: Paths) -> dict[str, Any]:
     receipt = _archived(champion, paths)
-    return _describe(champion, receipt.upstream["pretrain"], champion.receipt)
+    described = _describe(champion, receipt.upstream["pretrain"], champion.receipt)
+    return {**described, "simulated": bool(receipt.facts["simulated"])}
 
 
 def _describe(version: RegisteredModel, pretrain: str, evaluate: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from tessera_core.ingest.simulate.stac import (
 )
 from tessera_core.ingest.simulate.truth import NOTHING, legend, truth_rasters
 from tessera_core.ingest.simulate.weather import Weather, draw_weather
+from tessera_core.records.files import storage_errors
 
 CATALOGUE_NAME: Final = "catalog.json"
 LABELS_FOLDER: Final = "labels"
@@ -65,7 +66,10 @@ def simulate(config: SimulateConfig, root: Path) -> Path:
     if _holds_same_simulation(folder, config):
         return folder / CATALOGUE_NAME
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".simulate-") as scratch:
+    with (
+        storage_errors(folder),
+        tempfile.TemporaryDirectory(dir=folder.parent, prefix=".simulate-") as scratch,
+    ):
         fresh = Path(scratch) / "fresh"
         write_catalogue(config, fresh)
         if folder.exists():

@@ -236,3 +236,20 @@ def test_simulated_scenes_are_said_to_be_simulated(run):
     ((artefact, problem),) = problems(audit(run), Grade.NOTE)
     assert artefact == "scenes"
     assert "proves the machinery, never the science" in problem
+
+
+def test_a_skipped_evaluation_is_said_with_its_reason(run):
+    run.prepare()
+    run.train()
+    run.record(
+        "evaluate",
+        ("ingest", "pretrain"),
+        [run.paths.evaluation / MANIFEST_NAME],
+        {"simulated": False, "skipped": {"crop_type": "no label rasters were found"}},
+        run.sources("data/labels"),
+    )
+    run.release()
+
+    ((artefact, problem),) = problems(audit(run), Grade.NOTE)
+    assert artefact == "evaluation"
+    assert problem == "skipped crop_type: no label rasters were found"

@@ -99,7 +99,8 @@ def test_facts_name_candidate_champion_decision_and_the_champions_receipts(first
         "pretrain": pretrain.digest, "evaluate": evaluate.digest,
     }  # fmt: skip
     assert facts["model_name"] == "tessera"
-    assert facts["candidate"] == facts["champion"] == described
+    assert facts["candidate"] == described
+    assert facts["champion"] == {**described, "simulated": True}
     assert facts["decision"]["alias"] == "champion"
     assert facts["champion_receipts"] == {
         "pretrain": pretrain.digest, "evaluate": evaluate.digest,
