@@ -13,7 +13,7 @@ from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_server() -> Iterator[None]:
     """Run flows against a throwaway server; about 12 s once."""
     from prefect.testing.utilities import prefect_test_harness
