@@ -253,3 +253,14 @@ def test_a_skipped_evaluation_is_said_with_its_reason(run):
     ((artefact, problem),) = problems(audit(run), Grade.NOTE)
     assert artefact == "evaluation"
     assert problem == "skipped crop_type: no label rasters were found"
+
+
+def test_a_current_receipt_that_is_gone_is_a_warning(run):
+    run.prepare()
+    run.train()
+    run.release()
+    (run.paths.receipt("quality")).unlink()
+
+    found = problems(audit(run), Grade.WARN)
+
+    assert ("data/receipts/quality.json") in [artefact for artefact, _ in found]

@@ -1,0 +1,85 @@
+"""What is refused before any work starts, and what is said when work should not be trusted."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from flows.console import say_summary
+from flows.context import load_context, require_labels, require_writable
+from flows.settings import Settings
+from flows.ui import require_free
+from tessera_core.errors import InputError, SceneError, StorageError
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "")
+
+
+def summary(**changes: object) -> dict[str, object]:
+    return {
+        "model_name": "tessera",
+        "version": "2",
+        "alias": "challenger",
+        "reasons": ["scored on other labels"],
+        "simulated": False,
+        "champion": {"version": "1", "simulated": True},
+        "scores": {"crop_type": {"encoder/linear": "accuracy 0.500 [0.400, 0.600]"}},
+        "skipped": {"canopy_height": "no raster"},
+        "export": "exports/tessera-v1-abc",
+        "report": "report.html",
+        "certificate": "certificate.html",
+        "verdict": "passed",
+        **changes,
+    }
+
+
+def test_a_taken_port_is_refused_by_number() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        with pytest.raises(InputError, match=rf"port {port} is taken.*--prefect-port"):
+            require_free(port)
+    require_free(port)
+
+
+def test_a_checkout_that_cannot_be_written_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot write to .*missing.*name another checkout"):
+        require_writable(tmp_path / "missing")
+
+    require_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_label_folder_is_refused_before_the_first_stage(root: Path) -> None:
+    context = load_context(root, ["evaluate.labels=nowhere"])
+
+    with pytest.raises(SceneError, match=r"evaluate\.labels names .*nowhere"):
+        require_labels(context)
+
+
+def test_real_scenes_embedded_by_a_model_of_simulated_ones_are_warned_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say_summary(summary())
+    warned = capsys.readouterr().out
+    say_summary(summary(champion={"version": "1", "simulated": False}))
+    silent = capsys.readouterr().out
+
+    assert "WARNING: the champion, version 1, was trained on simulated scenes" in warned
+    assert "--set register.model_name=NAME" in warned
+    assert "WARNING" not in silent
+
+
+def test_the_summary_names_scores_skips_and_places(capsys: pytest.CaptureFixture[str]) -> None:
+    say_summary(summary())
+
+    printed = capsys.readouterr().out
+    assert "tessera version 2 is challenger: scored on other labels" in printed
+    assert "encoder/linear           accuracy 0.500 [0.400, 0.600]" in printed
+    assert "canopy_height: skipped, no raster" in printed
+    assert "make ui" in printed
