@@ -4,7 +4,7 @@ from prefect import flow
 
 from flows import tasks
 from flows.console import say
-from flows.context import load_context
+from flows.context import Context, load_context
 
 STAGES = ["ingest", "quality", "shuffle"]
 
@@ -13,16 +13,15 @@ STAGES = ["ingest", "quality", "shuffle"]
 def dataset(root: str, overrides: list[str]) -> dict[str, str]:
     """Turn scenes into shards and return DVC's md5 of each data set."""
     context = load_context(root, overrides)
-    ensure_scenes(root, overrides)
+    ensure_scenes(context)
     tasks.ingest(context)
     tasks.quality(context)
     tasks.shuffle(context)
     return tasks.version_data(context, STAGES)
 
 
-def ensure_scenes(root: str, overrides: list[str]) -> None:
+def ensure_scenes(context: Context) -> None:
     """Write the embedded default's scenes when the settings point at them."""
-    context = load_context(root, overrides)
     config = context.config
     if config.ingest.source == "stac" and config.ingest.path == config.simulate.path:
         from tessera_core.ingest.simulate import simulate

@@ -16,7 +16,7 @@ from tessera_core.config import PlatformConfig
 from tessera_core.errors import RecordError, did_you_mean
 from tessera_core.ports import Ports
 from tessera_core.records.code import code_version, environment_digest
-from tessera_core.records.files import FileDigest, digest_file
+from tessera_core.records.files import FileDigest, digest_file, write_atomically
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.paths import Paths
@@ -141,8 +141,6 @@ def outputs_intact(receipt: Receipt, paths: Paths) -> bool:
 
 def archive_manifests(receipt: Receipt, paths: Paths) -> None:
     """Keep each produced manifest in the lineage, where a later run cannot replace it."""
-    from tessera_core.records.files import write_atomically
-
     for output in receipt.outputs:
         archived = paths.lineage / f"{output.sha256}.json"
         if output.path.endswith(".json") and not archived.exists():

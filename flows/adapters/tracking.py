@@ -1,6 +1,8 @@
 """MLflow as the tracker: one run per logical run, reopened on retry, never a ghost."""
 
+import json
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,8 +66,6 @@ class MlflowTracker:
 
     def log_dataset(self, name: str, digest: str, facts: Mapping[str, Any]) -> None:
         """Record which data was used, by content digest: MLflow's own pandas digest is none."""
-        import json
-
         dataset = Dataset(
             name=name,
             digest=digest[:36],
@@ -112,6 +112,4 @@ def open_run(settings: Settings, run_key: str, name: str) -> Iterator[MlflowTrac
 
 
 def _now_ms() -> int:
-    import time
-
     return int(time.time() * 1000)

@@ -7,14 +7,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tessera_core.domain.grid import block_ids
-from tessera_core.records.samples import TileSamples, read_table, write_table
+from tessera_core.records.samples import SAMPLES_NAME, TileSamples, read_table, write_table
 from tessera_core.records.schema import SAMPLES, SHARD, with_metadata
 
 
 def load_rows(folders: list[Path], tiles: list[TileSamples], block_size_m: int) -> pa.Table:
     """Return all d-pixels of all tiles as shard rows, in tile order."""
-    from tessera_core.records.samples import SAMPLES_NAME
-
     parts = []
     for folder, tile in zip(folders, tiles, strict=True):
         num = len(tile)
