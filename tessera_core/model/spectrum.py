@@ -1,7 +1,12 @@
 """How many directions an embedding really uses."""
 
+from typing import Final
+
 import torch
 from torch import Tensor
+
+SMALLEST: Final = 1e-7
+"""Added to the sum of singular values and inside the logarithm, as the reference does."""
 
 
 def rank_me(values_BE: Tensor) -> float:
@@ -9,11 +14,15 @@ def rank_me(values_BE: Tensor) -> float:
 
     Entropy of the singular values of the uncentred batch over the logarithm of their number
     (method.md 4.9; the original RankMe is the exponential of that entropy). NaN when a value
-    is not finite.
+    is not finite. A collapsed batch may come out 1e-6 below 0, because of ``SMALLEST``.
+
+    Args:
+        values_BE: Embeddings or projections; half precision is widened to float32.
     """
     if not torch.isfinite(values_BE).all():
         return float("nan")
-    singular = torch.linalg.svdvals(values_BE.float())
-    share = singular / singular.sum().clamp_min(1e-12)
-    entropy = -(share * torch.log(share.clamp_min(1e-12))).sum()
+    wide_BE = values_BE.to(torch.promote_types(values_BE.dtype, torch.float32))
+    singular = torch.linalg.svdvals(wide_BE)
+    share = singular / (singular.sum() + SMALLEST)
+    entropy = -(share * torch.log(share + SMALLEST)).sum()
     return float(entropy / torch.log(torch.tensor(float(len(singular)))))

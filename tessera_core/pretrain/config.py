@@ -63,6 +63,9 @@ class PretrainConfig:
     warmup_share: float
     """Share of steps of linear warm-up, 0..1."""
 
+    plateau_share: float
+    """Share of steps at the peak after warm-up, 0..1; the rest falls as a cosine."""
+
     weight_decay: float
     """AdamW weight decay."""
 
@@ -99,9 +102,15 @@ class PretrainConfig:
                 f"pretrain.model_dim {self.model_dim} must be even and divisible by "
                 f"num_heads {self.num_heads}"
             )
-        for name in ("dropout", "warmup_share"):
+        for name in ("dropout", "warmup_share", "plateau_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 0..1")
+        if not self.warmup_share + self.plateau_share < 1:
+            raise ConfigError(
+                f"pretrain.warmup_share {self.warmup_share} and plateau_share "
+                f"{self.plateau_share} add up to 1 or more, which leaves no step for the rate to "
+                "fall; lower one of them"
+            )
         for name in ("peak_lr", "matrix_lr_scale", "vector_lr_scale", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected above 0")

@@ -10,11 +10,17 @@ if TYPE_CHECKING:
 
 
 def learning_rate(step: int, config: "PretrainConfig") -> float:
-    """Return the base rate of a step: linear warm-up from 0 to the peak, then cosine to 0."""
-    warmup = int(config.warmup_share * config.num_steps)
-    if step < warmup:
-        return config.peak_lr * step / warmup
-    progress = (step - warmup) / max(config.num_steps - warmup, 1)
+    """Return the base rate of a step: linear warm-up from 0, a plateau at the peak, cosine to 0.
+
+    Both shares are cut to whole steps, each by itself, as the reference does.
+    """
+    num_warmup = int(config.warmup_share * config.num_steps)
+    if step < num_warmup:
+        return config.peak_lr * step / num_warmup
+    first_falling = num_warmup + int(config.plateau_share * config.num_steps)
+    if step < first_falling:
+        return config.peak_lr
+    progress = (step - first_falling) / (config.num_steps - first_falling)
     return config.peak_lr * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 

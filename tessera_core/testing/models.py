@@ -41,6 +41,7 @@ TINY_SETTINGS: Final = PretrainConfig(
     matrix_lr_scale=0.2,
     vector_lr_scale=0.0048,
     warmup_share=0.0,
+    plateau_share=0.0,
     weight_decay=1e-6,
     max_grad_norm=2.0,
     num_threads=1,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tessera_core.domain.embedding import CODE_MAX, quantise
+from tessera_core.domain.embedding import CODE_MAX, Coding, quantise
 
 # Vectors of a model are far from both ends; the step of the smallest is still a normal float32.
 FINITE = st.floats(min_value=-(2.0**60), max_value=2.0**60, width=32)
@@ -17,9 +17,9 @@ WITH_NAN = arrays(
 )
 
 
-@given(VECTORS)
-def test_the_dequantised_value_is_within_half_a_step(values):
-    embedding = quantise(values)
+@given(VECTORS, st.sampled_from(Coding))
+def test_the_dequantised_value_is_within_half_a_step(values, coding):
+    embedding = quantise(values, coding)
 
     error = np.abs(embedding.dequantise().astype(np.float64) - values)
     # Code times scale is itself rounded to float32.
@@ -41,6 +41,13 @@ def test_no_data_is_exactly_where_a_value_is_missing(values):
 def test_codes_are_symmetric(values):
     assert np.array_equal(quantise(-values).codes, -quantise(values).codes)
     assert np.abs(quantise(values).codes.astype(int)).max() <= CODE_MAX
+
+
+@given(VECTORS, st.sampled_from(Coding))
+def test_no_code_had_to_be_clipped(values, coding):
+    embedding = quantise(values, coding)
+
+    assert np.array_equal(np.rint(values / embedding.scale[:, None]), embedding.codes)
 
 
 @given(VECTORS)

@@ -68,4 +68,11 @@ def test_validity_equals_the_reference(shared_data):
     assert clear_mask(golden["scl.classes"].astype(np.uint8)).tolist() == (
         golden["scl.valid_uint8"].tolist()
     )
+    assert clear_mask(golden["scl.classes"].astype(np.uint8)).tolist() == (
+        golden["scl.valid"].tolist()
+    )
+    assert clear_mask(np.array([SceneClass.NO_DATA], np.uint8)).tolist() == (
+        golden["scl.valid_nan"].tolist()
+    )
+    assert np.isnan(golden["scl.stack"]).any()
     assert np.array_equal(clear_mask(stack), golden["scl.stack_valid"])

@@ -82,6 +82,7 @@ def test_the_choice_of_item_equals_the_reference(shared_data):
     golden = np.load(shared_data / "parity" / "preprocess.npz")
     stack = np.nan_to_num(golden["scl.stack"], nan=NO_DATA).astype(np.uint8)
     bands = np.repeat(golden["scl.band_stack"][..., None], NUM_S2, axis=-1).astype(np.uint16)
+    bands[..., 1] = np.arange(len(bands))[:, None, None]  # which image a pixel came from
     images = [OpticalImage(reflectance=b, scl=s) for b, s in zip(bands, stack, strict=True)]
 
     day = mosaic_day(images)
@@ -90,12 +91,15 @@ def test_the_choice_of_item_equals_the_reference(shared_data):
     chosen = golden["scl.tile_selection"]
     settled = chosen >= 0
     expected = np.take_along_axis(stack, np.maximum(chosen, 0)[None].astype(int), axis=0)[0]
+    assert np.array_equal(day.reflectance[settled][:, 1], chosen[settled])
     assert np.array_equal(day.scl[settled], expected[settled])
     same = golden["scl.band_mosaic_compare"] & settled
     assert same.sum() > 15
     assert np.array_equal(day.reflectance[same][:, 0], golden["scl.band_mosaic"][same])
     inside = golden["scl.roi"] == 1
     assert np.array_equal(clear_mask(day.scl)[inside], settled[inside])
+    valid_percent = 100 * clear_mask(day.scl)[inside].mean()
+    assert valid_percent == pytest.approx(float(golden["scl.valid_pct"]), rel=1e-12)
 
 
 def test_two_granules_of_one_day_become_one_date(tmp_path):

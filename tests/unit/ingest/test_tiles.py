@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tessera_core.domain.backscatter import scaled_db_from_power
 from tessera_core.domain.scl import SceneClass, clear_mask
 from tessera_core.domain.tile import TileSeries
 from tessera_core.errors import InputError, SceneError
@@ -164,6 +165,32 @@ def test_padding_beyond_a_smaller_region_raster_is_not_inside(tmp_path):
 
     assert inside.sum() == 6
     assert inside[:2, :3].all()
+
+
+@pytest.mark.parametrize("region", ["same", "other", "smaller"])
+def test_backscatter_inside_a_region_of_any_shape_equals_the_reference(
+    tmp_path, shared_data, region
+):
+    golden = np.load(shared_data / "parity" / "preprocess.npz")
+    coded = scaled_db_from_power(golden["s1.image"])
+    grid = make_grid(width=6, height=5)
+    series = np.broadcast_to(coded[None, ..., None], (1, *coded.shape, 2))
+    folder = write(
+        tmp_path / "here",
+        make_tile(grid=grid, year=2018, num_ascending=1),
+        sar_ascending=series,
+    )
+    roi = golden[f"s1.roi_{region}"]
+    real = make_grid(width=roi.shape[1], height=roi.shape[0])
+    write_raster(folder / "roi.tiff", roi, real, nodata=None)
+
+    tile = read_only_tile(tmp_path)
+
+    # The reference zeroes what lies outside; we keep the values and say what is inside.
+    ours = np.where(tile.inside, tile.ascending.backscatter_scaled_db[0, ..., 0], 0)
+    theirs = golden[f"s1.image_code_{region}"]
+    assert np.array_equal(ours == 0, theirs == 0)
+    assert np.abs(ours - theirs.astype(int)).max() <= 1
 
 
 def test_a_region_raster_without_coordinates_leaves_the_place_to_the_document(tmp_path):

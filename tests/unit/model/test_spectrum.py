@@ -54,7 +54,13 @@ def test_scale_and_order_of_rows_do_not_matter():
     assert moved == pytest.approx(rank_me(rows), abs=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_half_precision_is_widened_before_anything_is_computed():
+    rows = random_rows(40, 8).half()
+
+    assert rank_me(rows) == rank_me(rows.float())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("matrix", MATRICES)
 def test_the_reference_gives_the_same_rank(shared_data, matrix, dtype):
     stored = np.load(shared_data / "parity" / "metrics.npz")
