@@ -87,6 +87,16 @@ class Series:
             valid=self.valid[flat],
         )
 
+    def span(self, start: int, stop: int) -> Self:
+        """Return the series of the d-pixels ``start`` up to before ``stop``, without a copy."""
+        first, last = self.offsets[start], self.offsets[stop]
+        return type(self)(
+            values=self.values[first:last],
+            day_of_year=self.day_of_year[first:last],
+            offsets=self.offsets[start : stop + 1] - first,
+            valid=self.valid[first:last],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DPixels:
@@ -119,6 +129,14 @@ class DPixels:
             optical=self.optical.take(rows),
             ascending=self.ascending.take(rows),
             descending=self.descending.take(rows),
+        )
+
+    def span(self, start: int, stop: int) -> Self:
+        """Return the d-pixels ``start`` up to before ``stop``, without a copy."""
+        return type(self)(
+            optical=self.optical.span(start, stop),
+            ascending=self.ascending.span(start, stop),
+            descending=self.descending.span(start, stop),
         )
 
 

@@ -1,19 +1,12 @@
-"""Which observations a model sees: random views for training, buckets for inference.
+"""Which observations training sees: sparse random views of each d-pixel.
 
 Shapes: B d-pixels, T observations (padded), K observations drawn.
 """
-
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
-
-BUCKET_STEP: Final = 8
-"""Inference lengths are multiples of this (method.md 3.2)."""
-
-MAX_BUCKET: Final = 256
 
 
 def draw_view(valid_BT: npt.NDArray[np.bool_], length: int, rng: np.random.Generator) -> Indices:
@@ -43,35 +36,6 @@ def draw_view(valid_BT: npt.NDArray[np.bool_], length: int, rng: np.random.Gener
     position = np.where(num_valid[:, None] >= length, without, repeated)
     chosen = np.take_along_axis(order_BT, np.minimum(position, num_times - 1), axis=1)
     return np.where(num_valid[:, None] > 0, np.sort(chosen, axis=1), 0)
-
-
-def bucket_length(num_valid: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the smallest multiple of 8 in 8..256 that holds each count; 0 stays 0."""
-    rounded = -(-num_valid // BUCKET_STEP) * BUCKET_STEP
-    return np.minimum(rounded, MAX_BUCKET)
-
-
-def v2_bucket_positions(num_valid: int, bucket: int) -> Indices:
-    """Return which of ``num_valid`` observations fill a bucket, by the v2 rule (method.md 3.2).
-
-    Too many: evenly spaced, floored. Too few: all, then the middles of equal chunks (or a
-    cycle when more than ``num_valid`` are lacking), appended at the end: v2 has no recurrence,
-    so order does not matter but multiplicity does.
-
-    Returns:
-        (bucket,) positions in 0..num_valid-1. Empty when ``num_valid`` is 0.
-    """
-    if num_valid == 0:
-        return np.zeros(0, np.int64)
-    if num_valid >= bucket:
-        return np.linspace(0, num_valid - 1, bucket).astype(np.int64)
-    lacking = bucket - num_valid
-    if lacking <= num_valid:
-        chunks = np.array_split(np.arange(num_valid), lacking)
-        extra = np.array([chunk[len(chunk) // 2] for chunk in chunks], np.int64)
-    else:
-        extra = np.arange(lacking, dtype=np.int64) % num_valid
-    return np.concatenate([np.arange(num_valid), extra])
 
 
 def view_overlap(first_BK: Indices, second_BK: Indices) -> float:

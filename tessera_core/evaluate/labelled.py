@@ -166,7 +166,7 @@ def gather(config: "PlatformConfig", paths: Paths, artifact: "ModelArtifact") ->
         if is_mapped:
             embedding = embed_pixels(artifact, tile.pixels, batch_size=EMBED_BATCH)
         else:
-            rows, width = truth.all_rows, artifact.config.embedding_dim
+            rows, width = truth.all_rows, artifact.config.output.dim
             embedding = np.full((len(tile), width), np.nan, np.float32)
             few = tile.pixels.take(rows)
             embedding[rows] = embed_pixels(artifact, few, batch_size=EMBED_BATCH)

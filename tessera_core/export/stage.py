@@ -195,7 +195,7 @@ def _build(
     collections = sorted({row["collection"] for part in partitions for row in read_scenes(part)})
     attributes = root_attributes(
         model=f"models:/{champion.model_name}/{champion.version}",
-        dimensions=artifact.config.embedding_dim,
+        dimensions=artifact.config.output.dim,
         source_data=source_uris(config.ingest.path, collections),
         build_version=__version__,
     )
@@ -217,7 +217,7 @@ def _build(
             "pretrain_receipt": champion.pretrain,
             "register_receipt": _register_receipt(paths),
             "simulated": simulated,
-            "dimensions": artifact.config.embedding_dim,
+            "dimensions": artifact.config.output.dim,
             "years": years,
             "num_pixels": sum(tile.num_pixels for tile in tiles),
             "tiles": [tile.to_dict() for tile in tiles],

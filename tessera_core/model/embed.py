@@ -1,11 +1,12 @@
-"""The embedding engine: d-pixels to embeddings, for evaluation and export alike.
+"""The embedding engine: d-pixels to embeddings, for evaluation, export and the command line alike.
 
-Every valid observation is used. D-pixels are grouped by the bucket lengths of their two series
-(method.md 3.2), so no padding enters the network and neighbours in a batch cannot matter.
+D-pixels are grouped by the lengths of their two sequences, so no padding enters the network and
+neighbours in a batch cannot matter.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from enum import StrEnum
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,28 @@ from tqdm import tqdm
 
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.norms import NormStats
-from tessera_core.domain.views import bucket_length, v2_bucket_positions
-from tessera_core.model.encoder import Encoder, EncoderConfig
-from tessera_core.model.tokens import optical_stream, radar_stream
+from tessera_core.domain.sampling import GOLDEN_GAMMA, mix_bits
+from tessera_core.model.config import ModelConfig
+from tessera_core.model.encoder import Encoder
+from tessera_core.model.sequences import Rows, Sequences, sequences_of
 
-Rows = npt.NDArray[np.int64]
+SPAN: Final = 32_768
+"""D-pixels whose tokens are in memory at a time: 80 MB at 60 S2 observations."""
+
+CPU_TOKENS: Final = 8192
+"""Tokens of a batch on a CPU: beyond it activations leave the caches."""
+
+Lengths = tuple[int, int]
+
+
+class Precision(StrEnum):
+    """In which numbers the network multiplies."""
+
+    FLOAT32 = "float32"
+    """Exact: within 2e-5 of the reference."""
+
+    BFLOAT16 = "bfloat16"
+    """Matrix products in bfloat16, everything else in float32; days and norms are never rounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,10 +44,10 @@ class ModelArtifact:
     """A model that can embed."""
 
     encoder: Encoder
-    """The network, in evaluation mode."""
+    """The network, in evaluation mode, on the device that computes."""
 
-    config: EncoderConfig
-    """Its shape."""
+    config: ModelConfig
+    """Its family, shape, sampling and output rule."""
 
     norms: NormStats
     """Its normalisation."""
@@ -37,39 +55,60 @@ class ModelArtifact:
     digest: str
     """Manifest digest; empty for a model that was never written."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return next(self.encoder.parameters()).device
+
 
 def embed_pixels(
-    artifact: ModelArtifact, pixels: DPixels, *, batch_size: int, progress: str | None = None
+    artifact: ModelArtifact,
+    pixels: DPixels,
+    *,
+    batch_size: int,
+    precision: Precision = Precision.FLOAT32,
+    dim: int | None = None,
+    seed: int = 0,
+    repeats: int = 1,
+    progress: str | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return embeddings (N, E); a row of NaN where a d-pixel has no valid observation.
+    """Return embeddings (N, dim); a row of NaN where a d-pixel has no data.
+
+    What is drawn for a d-pixel by a random sampling rule depends on ``seed`` and its own
+    observations alone. Repeats are averaged as float32.
 
     Args:
-        artifact: Encoder, norms and their contract.
+        artifact: Network, norms and rules.
         pixels: N d-pixels.
-        batch_size: D-pixels per forward pass.
+        batch_size: Most d-pixels per forward pass.
+        precision: Numbers to multiply in.
+        dim: One of the model's usable widths, or None for the published one.
+        seed: Decides what a random sampling rule draws; others ignore it.
+        repeats: Draws to average, 1 or more; a rule that draws nothing takes one.
         progress: Label of the progress bar, or None for no bar.
+
+    Raises:
+        ArtifactError: The model cannot be cut to ``dim``.
     """
-    embedding = np.full((len(pixels), artifact.config.embedding_dim), np.nan, np.float32)
-    groups = bucket_groups(pixels)
-    batches = [
-        (buckets, rows[start : start + batch_size])
-        for buckets, rows in groups
-        for start in range(0, len(rows), batch_size)
-    ]
+    width = artifact.config.output.require(dim)
+    embedding = np.full((len(pixels), width), np.nan, np.float32)
+    num_draws = repeats if artifact.config.sampling.is_random else 1
     artifact.encoder.eval()
-    with torch.inference_mode():
-        for (optical, radar), rows in tqdm(
-            batches, desc=progress, disable=None if progress else True, leave=False
-        ):
-            streams = (
-                optical_stream(pixels, rows, artifact.norms),
-                radar_stream(pixels, rows, artifact.norms),
-            )
-            tokens = [
-                torch.from_numpy(stream.take(_bucket_indices(stream.valid_BT, bucket)))
-                for stream, bucket in zip(streams, (optical, radar), strict=True)
-            ]
-            embedding[rows] = artifact.encoder(*tokens).float().numpy()
+    bar: tqdm[Any] = tqdm(
+        total=len(pixels) * num_draws, desc=progress, unit="px", leave=False,
+        disable=None if progress else True,
+    )  # fmt: skip
+    with torch.inference_mode(), bar:
+        for start in range(0, len(pixels), SPAN):
+            part = pixels.span(start, min(start + SPAN, len(pixels)))
+            s2, s1, has_data = sequences_of(part, artifact.norms, artifact.config.sampling)
+            rows = np.flatnonzero(has_data)
+            total = np.zeros((len(rows), width), np.float32)
+            for draw in range(num_draws):
+                total += _embed_rows(
+                    artifact, (s2, s1), rows, batch_size, precision, _seed_of(seed, draw), bar
+                )[:, :width]
+            embedding[start + rows] = total / np.float32(num_draws)
     return embedding
 
 
@@ -82,31 +121,76 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def bucket_groups(pixels: DPixels) -> list[tuple[tuple[int, int], Rows]]:
-    """Return the d-pixels of each pair of bucket lengths; those without any data in none."""
-    num_optical = pixels.optical.num_valid()
-    num_radar = pixels.ascending.num_valid() + pixels.descending.num_valid()
-    buckets = np.stack([bucket_length(num_optical), bucket_length(num_radar)], axis=1)
-    pairs, group = np.unique(buckets, axis=0, return_inverse=True)
+def length_groups(num_s2: Rows, num_s1: Rows) -> list[tuple[Lengths, Rows]]:
+    """Return the rows of each pair of sequence lengths, the longest last."""
+    pairs, group = np.unique(np.stack([num_s2, num_s1], axis=1), axis=0, return_inverse=True)
+    order = np.argsort(group.reshape(-1), kind="stable")
+    ends = np.cumsum(np.bincount(group.reshape(-1), minlength=len(pairs)))
     return [
-        ((int(optical), int(radar)), np.flatnonzero(group.reshape(-1) == number))
-        for number, (optical, radar) in enumerate(pairs)
-        if optical or radar
+        ((int(s2), int(s1)), rows)
+        for (s2, s1), rows in zip(pairs, np.split(order, ends[:-1]), strict=True)
     ]
 
 
-def _bucket_indices(valid_BT: npt.NDArray[np.bool_], bucket: int) -> Rows:
-    """Return which observations fill the bucket of each d-pixel, (B, max(bucket, 1))."""
-    if bucket == 0:
-        return np.zeros((len(valid_BT), 1), np.int64)
-    num_valid = valid_BT.sum(axis=1)
-    # A stable sort puts the valid observations first, in time order.
-    order_BT = np.argsort(~valid_BT, axis=1, kind="stable")
-    counts, inverse = np.unique(num_valid, return_inverse=True)
-    patterns = np.stack([_pattern(int(count), bucket) for count in counts])
-    return np.take_along_axis(order_BT, patterns[inverse], axis=1)
+def _embed_rows(
+    artifact: ModelArtifact,
+    sensors: tuple[Sequences, Sequences],
+    rows: Rows,
+    batch_size: int,
+    precision: Precision,
+    seed: int,
+    bar: "tqdm[Any]",
+) -> npt.NDArray[np.float32]:
+    """Return the network's answers for some d-pixels that have data, (B, E)."""
+    device, sampling = artifact.device, artifact.config.sampling
+    answers = np.empty((len(rows), artifact.config.encoder.embedding_dim), np.float32)
+    tokens = [torch.from_numpy(sensor.tokens_MC).to(device) for sensor in sensors]
+    num_s2, num_s1 = (sampling.lengths_of(sensor.num_usable()[rows]) for sensor in sensors)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision is Precision.BFLOAT16):
+        for lengths, members in length_groups(num_s2, num_s1) if len(rows) else []:
+            size = _batch_size(batch_size, sum(lengths), device)
+            for start in range(0, len(members), size):
+                batch = members[start : start + size]
+                inputs = [
+                    _take(values, sensor, rows[batch], artifact, length, seed)
+                    for values, sensor, length in zip(tokens, sensors, lengths, strict=True)
+                ]
+                answers[batch] = artifact.encoder(*inputs).float().cpu().numpy()
+                bar.update(len(batch))
+    return answers
 
 
-@cache
-def _pattern(num_valid: int, bucket: int) -> Rows:
-    return v2_bucket_positions(num_valid, bucket)
+def _take(
+    tokens_MC: torch.Tensor,
+    sensor: Sequences,
+    rows: Rows,
+    artifact: ModelArtifact,
+    length: int,
+    seed: int,
+) -> torch.Tensor:
+    """Return the sequences of one sensor, (B, T, bands + 1); zeros where it saw nothing."""
+    num_usable = sensor.num_usable()[rows]
+    if not num_usable.any():
+        # Zeros, day 0 included, not the normalised zero; one token where the length is 0.
+        shape = (len(rows), max(length, 1), tokens_MC.shape[1])
+        return torch.zeros(shape, device=tokens_MC.device)
+    index = sensor.gather(rows, artifact.config.sampling, length, seed)
+    empty = np.flatnonzero(num_usable == 0)
+    # A neighbour with an equal bucket may have data: look anywhere, then blank it out.
+    index[empty] = 0
+    taken = tokens_MC[torch.from_numpy(index).to(tokens_MC.device)]
+    if len(empty):
+        taken[torch.from_numpy(empty).to(taken.device)] = 0
+    return taken
+
+
+def _batch_size(batch_size: int, num_tokens: int, device: torch.device) -> int:
+    if device.type != "cpu":
+        return batch_size
+    return min(batch_size, max(1, CPU_TOKENS // max(num_tokens, 1)))
+
+
+def _seed_of(seed: int, draw: int) -> int:
+    """Return the seed of one of several draws, far from those of neighbouring seeds."""
+    start = np.array([seed % 2**64], np.uint64)
+    return int(mix_bits(start + np.uint64(draw) * GOLDEN_GAMMA)[0])

@@ -14,8 +14,9 @@ from tqdm import trange
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.norms import NormStats
 from tessera_core.model.barlow import BarlowLoss, barlow_twins
-from tessera_core.model.encoder import Encoder, EncoderConfig
+from tessera_core.model.encoder import Encoder
 from tessera_core.model.projector import build_projector
+from tessera_core.model.shape import EncoderConfig
 from tessera_core.model.spectrum import rank_me
 from tessera_core.ports import Tracker
 from tessera_core.pretrain.batches import Batch, draw_batch

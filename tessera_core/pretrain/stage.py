@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from tessera_core.model.artifact import load_artifact, write_artifact
+from tessera_core.model.config import ModelConfig, own_config
 from tessera_core.model.embed import ModelArtifact, embed_pixels
-from tessera_core.model.encoder import FAMILY, Encoder, EncoderConfig, count_parameters
+from tessera_core.model.encoder import Encoder, count_parameters
+from tessera_core.model.releases import student_shape
 from tessera_core.pretrain.loop import train
 from tessera_core.pretrain.probe import linear_probe_accuracy, thin_classes
 from tessera_core.records.code import closure_digest
@@ -53,11 +55,11 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     shards = Manifest.read(paths.shards)
     norms = read_norms(paths.shards)
     feed = open_feed(paths.shards, "train", paths.feed_cache)
-    shape = encoder_config(settings)
-    probe = _build_probe(config, paths, feed, norms, shape) if settings.probe_every else None
+    model = model_config(settings)
+    probe = _build_probe(config, paths, feed, norms, model) if settings.probe_every else None
     trained = train(
         settings,
-        shape,
+        model.encoder,
         feed.pixels,
         norms,
         checkpoints=paths.checkpoints / _run_identity(config, shards),
@@ -65,7 +67,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         probe=probe,
     )
     canaries = feed.pixels.take(np.arange(min(NUM_CANARIES, len(feed.pixels))))
-    write_artifact(paths.model, trained.encoder, shape, norms, canaries)
+    write_artifact(paths.model, trained.encoder, model, norms, canaries)
     write_json(paths.training / "history.json", trained.history)
     last = trained.history[-1]
     facts = {
@@ -81,10 +83,9 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     return Outcome(outputs=outputs, facts=facts)
 
 
-def encoder_config(settings: PretrainConfig) -> EncoderConfig:
-    """Return the encoder's shape as the settings ask for it."""
-    return EncoderConfig(
-        family=FAMILY,
+def model_config(settings: PretrainConfig) -> ModelConfig:
+    """Return the model that the settings ask for, of the shape of a v2 student."""
+    shape = student_shape(
         model_dim=settings.model_dim,
         num_layers=settings.num_layers,
         num_heads=settings.num_heads,
@@ -92,6 +93,7 @@ def encoder_config(settings: PretrainConfig) -> EncoderConfig:
         embedding_dim=settings.embedding_dim,
         dropout=settings.dropout,
     )
+    return own_config(shape)
 
 
 def _run_identity(config: PlatformConfig, shards: Manifest) -> str:
@@ -110,7 +112,7 @@ def _label_folders(config: PlatformConfig, paths: Paths) -> list[Path]:
 
 
 def _build_probe(
-    config: PlatformConfig, paths: Paths, feed: Feed, norms: NormStats, shape: EncoderConfig
+    config: PlatformConfig, paths: Paths, feed: Feed, norms: NormStats, model: ModelConfig
 ) -> Callable[[Encoder], float] | None:
     """Return a function that scores an encoder on crop labels, or None without labels."""
     labels = read_labels(_label_folders(config, paths), feed.epsg, feed.x, feed.y)
@@ -130,7 +132,7 @@ def _build_probe(
     )
 
     def probe(encoder: Encoder) -> float:
-        artifact = ModelArtifact(encoder=encoder, config=shape, norms=norms, digest="")
+        artifact = ModelArtifact(encoder=encoder, config=model, norms=norms, digest="")
         return score(embed_pixels(artifact, pixels, batch_size=PROBE_BATCH))
 
     return probe

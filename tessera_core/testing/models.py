@@ -6,13 +6,15 @@ from typing import Any, Final
 import torch
 
 from tessera_core.domain.norms import NormStats
+from tessera_core.model.config import own_config
 from tessera_core.model.embed import ModelArtifact
-from tessera_core.model.encoder import FAMILY, Encoder, EncoderConfig
+from tessera_core.model.encoder import Encoder
+from tessera_core.model.releases import student_shape
+from tessera_core.model.shape import EncoderConfig
 from tessera_core.pretrain.config import PretrainConfig
 from tessera_core.testing.pixels import NORMS
 
-TINY_SHAPE: Final = EncoderConfig(
-    family=FAMILY,
+TINY_SHAPE: Final = student_shape(
     model_dim=16,
     num_layers=2,
     num_heads=2,
@@ -22,15 +24,18 @@ TINY_SHAPE: Final = EncoderConfig(
 )
 """No two widths are equal, so none can stand in for another."""
 
+TINY_CONFIG: Final = own_config(TINY_SHAPE)
+"""The same as a model trained here."""
+
 TINY_SETTINGS: Final = PretrainConfig(
     seed=3,
     num_steps=6,
     batch_size=16,
     view_length=5,
     model_dim=TINY_SHAPE.model_dim,
-    num_layers=TINY_SHAPE.num_layers,
-    num_heads=TINY_SHAPE.num_heads,
-    feedforward_dim=TINY_SHAPE.feedforward_dim,
+    num_layers=TINY_SHAPE.s2.num_layers,
+    num_heads=TINY_SHAPE.s2.num_heads,
+    feedforward_dim=TINY_SHAPE.s2.feedforward_dim,
     embedding_dim=TINY_SHAPE.embedding_dim,
     dropout=TINY_SHAPE.dropout,
     projector_dim=20,
@@ -68,4 +73,6 @@ def tiny_model(
     seed: int, shape: EncoderConfig = TINY_SHAPE, norms: NormStats = NORMS
 ) -> ModelArtifact:
     """Return an untrained model that was never written."""
-    return ModelArtifact(encoder=tiny_encoder(seed, shape), config=shape, norms=norms, digest="")
+    return ModelArtifact(
+        encoder=tiny_encoder(seed, shape), config=own_config(shape), norms=norms, digest=""
+    )

@@ -9,7 +9,7 @@ import pytest
 from flows.settings import Settings
 from tessera_core.domain.norms import NormStats
 from tessera_core.model.artifact import write_artifact
-from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
+from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
 
 
@@ -47,5 +47,5 @@ def artifact(tmp_path: Path) -> Path:
     """The smallest real model artifact."""
     folder = tmp_path / "model"
     norms: NormStats = NORMS
-    write_artifact(folder, tiny_encoder(1), TINY_SHAPE, norms, random_pixels(4, 2))
+    write_artifact(folder, tiny_encoder(1), TINY_CONFIG, norms, random_pixels(4, 2))
     return folder

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tessera_core.domain.views import bucket_length, draw_view, v2_bucket_positions
+from tessera_core.domain.views import draw_view
 from tessera_core.testing.strategies import SEEDS
 
 MASKS = arrays(np.bool_, st.tuples(st.integers(1, 6), st.integers(1, 60)))
@@ -36,23 +36,3 @@ def test_the_seed_decides_the_view(valid, length, seed):
     first, second = (draw_view(valid, length, np.random.default_rng(seed)) for _ in range(2))
 
     assert np.array_equal(first, second)
-
-
-@given(num_valid=st.integers(1, 600))
-def test_a_bucket_uses_all_observations_equally_often_give_or_take_one(num_valid):
-    bucket = int(bucket_length(np.array([num_valid]))[0])
-
-    counts = np.bincount(v2_bucket_positions(num_valid, bucket), minlength=num_valid)
-
-    assert counts.sum() == bucket
-    assert len(counts) == num_valid
-    assert np.ptp(counts) <= 1
-    assert num_valid > bucket or counts.min() >= 1
-
-
-@given(num_valid=st.integers(1, 600), bucket=st.integers(1, 256))
-def test_positions_at_any_length_name_observations_that_exist(num_valid, bucket):
-    positions = v2_bucket_positions(num_valid, bucket)
-
-    assert len(positions) == bucket
-    assert 0 <= positions.min() <= positions.max() < num_valid

@@ -1,14 +1,9 @@
-"""Views: what training draws, and the fixed positions that inference uses instead."""
+"""Views: what training draws."""
 
 import numpy as np
 import pytest
 
-from tessera_core.domain.views import (
-    bucket_length,
-    draw_view,
-    v2_bucket_positions,
-    view_overlap,
-)
+from tessera_core.domain.views import draw_view, view_overlap
 
 
 def rng(seed: int = 1) -> np.random.Generator:
@@ -60,55 +55,7 @@ def test_every_valid_observation_is_drawn_about_equally_often():
     assert np.abs(counts[np.arange(10) != 4] - 20_000 / 3).max() < 300
 
 
-@pytest.mark.parametrize(
-    ("num_valid", "bucket"),
-    [(0, 0), (1, 8), (8, 8), (9, 16), (248, 248), (249, 256), (256, 256), (257, 256), (600, 256)],
-)
-def test_a_bucket_is_the_next_multiple_of_8_up_to_256(num_valid, bucket):
-    assert bucket_length(np.array([num_valid])).tolist() == [bucket]
-
-
-def test_too_many_observations_are_thinned_evenly_and_too_few_repeated_at_the_end():
-    assert v2_bucket_positions(10, 4).tolist() == [0, 3, 6, 9]
-    assert v2_bucket_positions(5, 8).tolist() == [0, 1, 2, 3, 4, 1, 3, 4]
-    assert v2_bucket_positions(3, 8).tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
-    assert v2_bucket_positions(0, 8).tolist() == []
-
-
 def test_overlap_is_the_share_of_equal_positions():
     first, second = np.array([[0, 1], [2, 3]]), np.array([[0, 2], [2, 3]])
 
     assert view_overlap(first, second) == 0.75
-
-
-def test_buckets_equal_the_reference_for_0_to_600_observations(shared_data):
-    golden = np.load(shared_data / "parity" / "sampling.npz")
-
-    assert np.array_equal(bucket_length(golden["bin_of_n.n"]), golden["v2.bin_of_n"])
-
-
-def test_positions_equal_the_reference_at_every_length(shared_data):
-    golden = np.load(shared_data / "parity" / "sampling.npz")
-    patterns = [name for name in golden.files if name.startswith("v2.pattern.n")]
-
-    assert len(patterns) == 12 * 7
-    for name in patterns:
-        num_valid, _, length = name.removeprefix("v2.pattern.n").partition("_to")
-        bucket = int(length) if length else int(bucket_length(np.array([int(num_valid)]))[0])
-        assert np.array_equal(v2_bucket_positions(int(num_valid), bucket), golden[name]), name
-
-
-def test_times_taken_from_a_mask_equal_the_reference(shared_data):
-    golden = np.load(shared_data / "parity" / "sampling.npz")
-    cases = [name.removeprefix("v2.valid.") for name in golden.files if "v2.valid." in name]
-
-    assert len(cases) == 14
-    for case in cases:
-        for valid, expected in zip(
-            golden[f"v2.valid.{case}"], golden[f"v2.source.{case}"], strict=True
-        ):
-            times = np.flatnonzero(valid)
-            if not len(times):
-                continue  # the reference shows one zero token, which is not an observation
-            positions = v2_bucket_positions(len(times), len(expected))
-            assert np.array_equal(times[positions], expected), case

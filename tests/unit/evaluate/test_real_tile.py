@@ -10,7 +10,7 @@ from tessera_core.ingest import stage as ingest
 from tessera_core.model.artifact import write_artifact
 from tessera_core.ports import OFFLINE
 from tessera_core.records.paths import Paths
-from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
+from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
 
 
@@ -28,7 +28,7 @@ def test_a_forest_tells_real_crops_apart_in_parcels_it_never_saw(tmp_path, repo,
     )
     paths = Paths(root=tmp_path, workspace=tmp_path)
     ingest.run(config, paths, OFFLINE)
-    write_artifact(paths.model, tiny_encoder(0), TINY_SHAPE, NORMS, random_pixels(8, 0))
+    write_artifact(paths.model, tiny_encoder(0), TINY_CONFIG, NORMS, random_pixels(8, 0))
 
     stage.run(config, paths, OFFLINE)
 

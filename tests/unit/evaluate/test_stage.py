@@ -18,7 +18,7 @@ from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.ports import OFFLINE
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import Paths
-from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
+from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
 from tessera_core.testing.samples import write_samples
 from tessera_core.testing.tiles import make_grid, make_tile
@@ -68,7 +68,7 @@ def workspace(root: Path, repo: Path, *overrides: str) -> tuple[PlatformConfig, 
     """Return settings and paths of a workspace with samples and a model, without labels."""
     paths = Paths(root=root, workspace=root)
     write_samples(paths.samples, [make_tile(name="tile", grid=GRID)])
-    write_artifact(paths.model, tiny_encoder(0), TINY_SHAPE, NORMS, random_pixels(8, 0))
+    write_artifact(paths.model, tiny_encoder(0), TINY_CONFIG, NORMS, random_pixels(8, 0))
     (root / "tiles").mkdir()
     return PlatformConfig.read(repo / "params.yaml", (*OVERRIDES, *overrides)), paths
 

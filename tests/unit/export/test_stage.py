@@ -19,16 +19,18 @@ from tessera_core.errors import ArtifactError, GateError, RecordError
 from tessera_core.export.stage import read_champion, run, source_uris
 from tessera_core.export.validate import validate_export
 from tessera_core.model.artifact import load_artifact, write_artifact
+from tessera_core.model.config import own_config
 from tessera_core.model.embed import embed_pixels
-from tessera_core.model.encoder import FAMILY, Encoder, EncoderConfig
+from tessera_core.model.encoder import Encoder
+from tessera_core.model.releases import student_shape
 from tessera_core.ports import OFFLINE, map_serially
 from tessera_core.records.files import write_json
 from tessera_core.records.manifest import Manifest, write_manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.samples import Scene, read_tile, tile_folder, write_tile
 
-SHAPE = EncoderConfig(
-    family=FAMILY, model_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, embedding_dim=12,
+SHAPE = student_shape(
+    model_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, embedding_dim=12,
     dropout=0.0,
 )  # fmt: skip
 NORMS = NormStats(
@@ -83,7 +85,7 @@ def lay_out(paths: Paths, seed: int) -> None:
         torch.manual_seed(seed)
         encoder = Encoder(SHAPE)
     canaries = read_tile(tile_folder(paths.samples, "a", 2022)).pixels.take(np.arange(3))
-    model = write_artifact(paths.champion, encoder, SHAPE, NORMS, canaries)
+    model = write_artifact(paths.champion, encoder, own_config(SHAPE), NORMS, canaries)
     register(paths, version="3", model_digest=model.digest)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tessera_core.domain.dpixel import DPixels, Series
+from tessera_core.domain.sampling import V2_SAMPLING
 from tessera_core.model.artifact import random_artifact
-from tessera_core.model.embed import bucket_groups, embed_pixels
+from tessera_core.model.embed import embed_pixels, length_groups
 from tessera_core.testing.models import TINY_SHAPE, tiny_model
 from tessera_core.testing.pixels import make_pixels, random_pixels
 
@@ -21,6 +22,13 @@ MODEL = tiny_model(seed=1, shape=replace(TINY_SHAPE, embedding_dim=128))
 
 def embed(pixels, batch_size=64):
     return embed_pixels(MODEL, pixels, batch_size=batch_size)
+
+
+def lengths_by_group(pixels):
+    """Sequence lengths and the d-pixels that have them."""
+    num_radar = pixels.ascending.num_valid() + pixels.descending.num_valid()
+    counts = (pixels.optical.num_valid(), num_radar)
+    return length_groups(*(V2_SAMPLING.lengths_of(count) for count in counts))
 
 
 def change_series(series, **parts):
@@ -141,7 +149,7 @@ def test_more_than_256_observations_are_thinned_evenly():
         valid=optical.valid[chosen],
     )
     first = pixels.take(np.array([0]))
-    assert bucket_groups(pixels)[-1][0] == (256, 256)
+    assert lengths_by_group(pixels)[-1][0] == (256, 256)
     assert np.isfinite(embedding).all()
     assert np.abs(embed(replace(first, optical=thinned)) - embedding[:1]).max() < BATCH_TOLERANCE
 
@@ -175,10 +183,10 @@ def test_a_model_left_in_training_mode_embeds_without_dropout():
     assert found.tobytes() == expected.tobytes()
 
 
-def test_bucket_groups_hold_every_dpixel_with_data_once():
+def test_groups_of_equal_lengths_hold_every_dpixel_with_data_once():
     pixels = random_pixels(200, seed=16)
 
-    groups = bucket_groups(pixels)
+    groups = lengths_by_group(pixels)
 
     num_radar = pixels.ascending.num_valid() + pixels.descending.num_valid()
     for (optical, radar), rows in groups:

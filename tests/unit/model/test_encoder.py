@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tessera_core.errors import ArtifactError
-from tessera_core.model.encoder import FAMILY, Encoder, EncoderConfig, count_parameters
+from tessera_core.model.config import Family
+from tessera_core.model.encoder import Encoder, count_parameters
+from tessera_core.model.layers import encode_days
 from tessera_core.model.projector import build_projector
+from tessera_core.model.releases import RELEASES, STUDENT_SHAPES, student_shape
 from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
 
 LOOKALIKE_DAYS = [256, 257, 258, 259, 364, 365, 366]
@@ -26,7 +28,7 @@ def random_tokens(num, seed, *, num_optical=6, num_radar=4):
 
 def parameters_by_formula(config):
     """Weights and biases of every layer, written down by hand from method.md 4.4."""
-    width, hidden, forward = config.model_dim, 4 * config.model_dim, config.feedforward_dim
+    width, hidden, forward = config.model_dim, 4 * config.model_dim, config.s2.feedforward_dim
 
     def linear(num_in, num_out):
         return num_in * num_out + num_out
@@ -34,7 +36,7 @@ def parameters_by_formula(config):
     norm = 2 * width
     layer = linear(width, 3 * width) + linear(width, width)
     layer += linear(width, forward) + linear(forward, width) + 2 * norm
-    shared = linear(width, width) + config.num_layers * layer + linear(width, 1)
+    shared = linear(width, width) + config.s2.num_layers * layer + linear(width, 1)
     reducer = linear(2 * width, hidden) + 2 * hidden + linear(hidden, config.embedding_dim)
     return linear(10, width) + linear(2, width) + 2 * shared + reducer
 
@@ -44,11 +46,10 @@ def largest_difference(first, second):
 
 
 def test_days_are_encoded_as_interleaved_sine_and_cosine_of_the_raw_day():
-    encoder = tiny_encoder(0).s2
     days = np.array([1.0, 59.0, 257.0, 365.0, 366.0])
     width = TINY_SHAPE.model_dim
 
-    encoded = encoder.encode_days(torch.from_numpy(days).float()[None])[0].numpy()
+    encoded = encode_days(torch.from_numpy(days).float()[None], width)[0].numpy()
 
     angle = days[:, None] / 10_000 ** (np.arange(0, width, 2) / width)
     # float32 knows an angle of 366 to 3e-5.
@@ -57,12 +58,11 @@ def test_days_are_encoded_as_interleaved_sine_and_cosine_of_the_raw_day():
 
 
 def test_day_encoding_stays_exact_under_bfloat16_autocast():
-    encoder = tiny_encoder(0).s2
     days = torch.tensor([LOOKALIKE_DAYS], dtype=torch.float32)
 
-    plain = encoder.encode_days(days)
+    plain = encode_days(days, TINY_SHAPE.model_dim)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        autocast = encoder.encode_days(days)
+        autocast = encode_days(days, TINY_SHAPE.model_dim)
 
     assert torch.tensor(257).bfloat16() == 256, "the trap is real"
     assert autocast.dtype == torch.float32
@@ -90,7 +90,8 @@ def test_neighbouring_days_give_other_embeddings_under_bfloat16_autocast(day, ot
     [{}, {"num_layers": 3}, {"feedforward_dim": 40}, {"embedding_dim": 128}, {"num_heads": 4}],
 )
 def test_the_number_of_parameters_follows_the_formula(change):
-    config = replace(TINY_SHAPE, **change)
+    sizes = {"model_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 24}
+    config = student_shape(**{**sizes, "embedding_dim": 12, **change})
 
     found = count_parameters(Encoder(config))
 
@@ -98,24 +99,41 @@ def test_the_number_of_parameters_follows_the_formula(change):
 
 
 @pytest.mark.parametrize(
-    ("latent", "layers", "forward", "embedding", "published"),
-    [
-        (16, 6, 512, 128, 1_071_874),
-        (64, 4, 1024, 128, 7_112_322),
-        (160, 4, 2560, 128, 43_831_170),
-    ],
-    ids=["nano", "small", "large"],
+    ("size", "published"), [("nano", 1_071_874), ("small", 7_112_322), ("large", 43_831_170)]
 )
-def test_released_students_have_their_published_size(latent, layers, forward, embedding, published):
-    config = EncoderConfig(
-        family=FAMILY, model_dim=4 * latent, num_layers=layers, num_heads=4,
-        feedforward_dim=forward, embedding_dim=embedding, dropout=0.1,
-    )  # fmt: skip
-
+def test_released_students_have_their_published_size(size, published):
     with torch.device("meta"):
-        found = count_parameters(Encoder(config))
+        found = count_parameters(Encoder(STUDENT_SHAPES[size]))
 
     assert found == published
+
+
+@pytest.mark.parametrize(
+    ("family", "published"),
+    [
+        (Family.V1_0_EARLY, 87_841_922),
+        (Family.V1_0_QAT, 45_828_226),
+        (Family.V1_1_MPC, 57_708_738),
+        (Family.V1_1_AWS, 57_708_738),
+        (Family.V2_STUDENT, 7_112_322),
+        (Family.V2_TEACHER, 2_064_266_242),
+    ],
+)
+def test_releases_at_full_size_have_their_published_number_of_parameters(family, published):
+    with torch.device("meta"):
+        found = count_parameters(Encoder(RELEASES[family].shape))
+
+    assert found == published
+
+
+def test_a_student_with_qk_norm_has_two_vectors_more_per_layer():
+    small = STUDENT_SHAPES["small"]
+    with torch.device("meta"):
+        plain = count_parameters(Encoder(small))
+        normed = count_parameters(Encoder(replace(small, qk_norm=True)))
+
+    assert normed == 7_113_346
+    assert normed - plain == 2 * 2 * 4 * (256 // 4)
 
 
 def test_permuting_bands_changes_the_embedding():
@@ -198,14 +216,3 @@ def test_every_embedding_has_mean_0_and_deviation_1():
     assert embedding.mean(dim=1).abs().max() < 1e-6
     # The norm adds 1e-5 to the variance before the root.
     assert (embedding.std(dim=1, correction=0) - 1).abs().max() < 2e-3
-
-
-def test_day_frequencies_are_arithmetic_and_not_stored_as_weights():
-    names = tiny_encoder(8).state_dict().keys()
-
-    assert not [name for name in names if "frequency" in name]
-
-
-def test_an_unknown_family_is_refused_by_name():
-    with pytest.raises(ArtifactError, match="family 'v9' is unknown, expected 'v2-student'"):
-        replace(TINY_SHAPE, family="v9")

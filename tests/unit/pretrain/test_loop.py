@@ -201,7 +201,10 @@ def test_the_rank_is_that_of_inference_without_the_noise_of_dropout(parts):
 
     with torch.no_grad():
         assert found == rank_me(encoder.eval()(*batch.first))
-        assert abs(found - rank_me(encoder.train()(*batch.first))) > 0.01
+        noisy = [rank_me(encoder.train()(*batch.first)) for _ in range(8)]
+    # One draw of dropout may come close by chance; eight do not.
+    assert max(abs(found - rank) for rank in noisy) > 0.01
+    assert min(abs(found - rank) for rank in noisy) > 0
 
 
 def test_the_loss_falls(tmp_path):

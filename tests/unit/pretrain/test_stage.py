@@ -15,7 +15,7 @@ from tessera_core.records.files import digest_file
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.shuffle import stage as shuffle_stage
-from tessera_core.testing.models import TINY_SHAPE
+from tessera_core.testing.models import TINY_CONFIG
 from tests.unit.chain import TINY_OVERRIDES, ingest_by_hand
 
 
@@ -55,7 +55,7 @@ def test_the_artifact_has_the_configured_shape_and_the_norms_of_the_shards(confi
     outcome = stage.run(configure(), paths, OFFLINE)
 
     model = load_artifact(paths.model)
-    assert model.config == TINY_SHAPE
+    assert model.config == TINY_CONFIG
     assert model.norms.to_dict() == json.loads((paths.shards / "norms.json").read_text())
     assert outcome.outputs == (
         paths.model / "manifest.json",

@@ -12,7 +12,7 @@ from tessera_core.records.files import digest_file
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt, write_receipt
-from tessera_core.testing.models import TINY_SHAPE, tiny_encoder
+from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
 from tessera_core.testing.registry import InMemoryRegistry
 
@@ -76,7 +76,7 @@ class Workshop:
     def train(self, seed: int) -> Receipt:
         """Put another model into the workspace, as pretrain would."""
         manifest = write_artifact(
-            self.paths.model, tiny_encoder(seed), TINY_SHAPE, NORMS, random_pixels(4, seed=80)
+            self.paths.model, tiny_encoder(seed), TINY_CONFIG, NORMS, random_pixels(4, seed=80)
         )
         facts = {
             "num_parameters": 12_345, "num_train_pixels": 678, "num_steps": 9,

@@ -1,0 +1,97 @@
+"""Transformer layer and day encoding, for every member of the encoder family.
+
+Shapes: B d-pixels, T observations, D model width, H heads.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PERIOD_BASE: Final = 10_000.0
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention and feed-forward with ReLU, normalised before or after each of them.
+
+    Without ``qk_norm`` and ``norm_first`` it is the function of ``nn.TransformerEncoderLayer``;
+    queries, keys and values share one matrix, in that order.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        feedforward_dim: int,
+        *,
+        norm_first: bool,
+        qk_norm: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm_first = norm_first
+        self.dropout = dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        # Drawn as nn.MultiheadAttention draws them and in its order: equal seeds, equal weights.
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+        self.linear1 = nn.Linear(width, feedforward_dim)
+        self.linear2 = nn.Linear(feedforward_dim, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        # No eps given: the reference takes float32's, 1.19e-7.
+        self.q_norm = nn.RMSNorm(width // num_heads) if qk_norm else None
+        self.k_norm = nn.RMSNorm(width // num_heads) if qk_norm else None
+
+    def forward(self, hidden_BTD: Tensor) -> Tensor:
+        """Return (B, T, D)."""
+        if self.norm_first:
+            hidden_BTD = hidden_BTD + self._attend(self.norm1(hidden_BTD))
+            return hidden_BTD + self._feed(self.norm2(hidden_BTD))
+        hidden_BTD = self.norm1(hidden_BTD + self._attend(hidden_BTD))
+        normalised_BTD: Tensor = self.norm2(hidden_BTD + self._feed(hidden_BTD))
+        return normalised_BTD
+
+    def _attend(self, hidden_BTD: Tensor) -> Tensor:
+        stacked = functional.linear(hidden_BTD, self.in_proj_weight, self.in_proj_bias)
+        shape = (*hidden_BTD.shape[:2], 3, self.num_heads, -1)
+        query, key, value = stacked.view(shape).permute(2, 0, 3, 1, 4)
+        if self.q_norm is not None and self.k_norm is not None:
+            query, key = _normalise(query, self.q_norm), _normalise(key, self.k_norm)
+        dropout = self.dropout if self.training else 0.0
+        mixed_BHTK = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        mixed_BTD = self.out_proj(mixed_BHTK.transpose(1, 2).flatten(2))
+        return self._drop(mixed_BTD)
+
+    def _feed(self, hidden_BTD: Tensor) -> Tensor:
+        inner_BTF = self._drop(functional.relu(self.linear1(hidden_BTD), inplace=True))
+        return self._drop(self.linear2(inner_BTF))
+
+    def _drop(self, values: Tensor) -> Tensor:
+        # A call that does nothing still costs a pass through autograd.
+        return (
+            functional.dropout(values, self.dropout) if self.training and self.dropout else values
+        )
+
+
+def encode_days(day_BT: Tensor, width: int) -> Tensor:
+    """Return sine and cosine of the raw day of year, interleaved, (B, T, D) (method.md 4.1).
+
+    Always float32: bfloat16 cannot tell day 257 from 256.
+    """
+    with torch.autocast(day_BT.device.type, enabled=False):
+        steps_D = torch.arange(0, width, 2, dtype=torch.float32, device=day_BT.device) / width
+        angle_BTD = day_BT.float()[..., None] * PERIOD_BASE**-steps_D
+        return torch.stack([angle_BTD.sin(), angle_BTD.cos()], dim=-1).flatten(-2)
+
+
+def _normalise(values: Tensor, norm: nn.RMSNorm) -> Tensor:
+    """Return values of unit root mean square per head, computed in float32."""
+    with torch.autocast(values.device.type, enabled=False):
+        weight = norm.weight.float()
+        scaled = functional.rms_norm(values.float(), norm.normalized_shape, weight, norm.eps)
+        return scaled.to(values.dtype)
