@@ -12,6 +12,8 @@ examples:
   tessera retrain                                  the whole cycle with params.yaml
   tessera retrain --set pretrain.num_steps=800     the same in a workspace of its own
   tessera retrain --set ingest.source=tiles --set ingest.path=../tiles/flanders-2018
+  tessera import-weights student.pt --family v2-student --name tessera-v2
+  tessera embed --model tessera-v2 --tile tiles/33UXP --out embeddings --dim 64
   tessera audit                                    verify every digest of the last export
   tessera ui                                       Prefect and MLflow in the browser
 
@@ -65,6 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, common, "simulate", "write the embedded default's scenes", _simulate)
     for stage, text in STAGE_HELP.items():
         _add(commands, common, stage, text, _audit if stage == "audit" else _stage)
+    _add_import(commands, common)
+    _add_embed(commands, common)
     ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
     ui.add_argument("--prefect-port", type=int, default=4200)
     ui.add_argument("--mlflow-port", type=int, default=5000)
@@ -82,6 +86,94 @@ def _add(
     parser = commands.add_parser(name, help=text, description=text, parents=[common])
     parser.set_defaults(command=command, name=name)
     return parser
+
+
+def _add_import(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``import-weights``."""
+    from tessera_core.model.family import Family
+
+    text = "make a released TESSERA checkpoint a registered model"
+    parser = _add(commands, common, "import-weights", text, _import_weights)
+    parser.add_argument("file", metavar="FILE", help="checkpoint (.pt); never unpickled")
+    parser.add_argument("--family", required=True, choices=tuple(Family), help="release")
+    parser.add_argument("--name", required=True, help="name in the registry")
+    parser.add_argument(
+        "--shape", action="append", default=[], metavar="NAME=VALUE",
+        help="what neither tensors nor file tell, as num_heads=4; may be repeated",
+    )  # fmt: skip
+
+
+def _add_embed(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``embed``."""
+    text = "embed TESSERA tile directories with a registered model"
+    parser = _add(commands, common, "embed", text, _embed)
+    parser.add_argument(
+        "--model", required=True,
+        help="NAME (its champion, else its newest version), NAME/VERSION, NAME@ALIAS or a folder",
+    )  # fmt: skip
+    parser.add_argument("--tile", required=True, nargs="+", metavar="DIR", help="tile directories")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the NPY files go")
+    parser.add_argument("--dim", type=int, metavar="K", help="a width that the model orders by")
+    parser.add_argument(
+        "--float32", action="store_true",
+        help="write float32 values, not int8 codes (scales still mark no data by NaN)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of v1.0's random sampling")
+    parser.add_argument("--repeats", type=int, default=1, help="random draws to average")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32",
+        help="bfloat16 is faster where the device has it, and off by about 0.1 %%",
+    )  # fmt: skip
+
+
+def _import_weights(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from flows.context import load_context, require_writable
+    from flows.models import import_weights, parse_shapes
+
+    context = load_context(chosen.root, chosen.overrides)
+    require_writable(context.paths.root)
+    stated = parse_shapes(chosen.shape)
+    version, folder, notes = import_weights(
+        context, Path(chosen.file), chosen.family, chosen.name, stated
+    )
+    for note in notes:
+        say(note)
+    say(f"{chosen.name} version {version} is registered; its artifact is {folder}")
+    return 0
+
+
+def _embed(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from flows.context import load_context
+    from flows.models import load_model
+    from tessera_core.errors import InputError
+
+    context = load_context(chosen.root, chosen.overrides)
+    if chosen.repeats < 1:
+        raise InputError(f"--repeats is {chosen.repeats}, expected 1 or more")
+    from tessera_core.export.directory import Inference, embed_directory
+    from tessera_core.model.artifact import best_device
+    from tessera_core.model.embed import Precision
+
+    artifact = load_model(context, chosen.model, best_device())
+    how = Inference(
+        dim=chosen.dim, seed=chosen.seed, repeats=chosen.repeats,
+        precision=Precision(chosen.precision),
+    )  # fmt: skip
+    for tile in chosen.tile:
+        done = embed_directory(Path(tile), Path(chosen.out), artifact, how, as_float=chosen.float32)
+        rows, columns = done.shape
+        say(f"{done.values}: {done.num_embedded:,} of {rows * columns:,} pixels have an embedding")
+    return 0
 
 
 def _retrain(chosen: argparse.Namespace) -> int:

@@ -46,7 +46,8 @@ class TesseraEncoder(PythonModel):
             for field in SERIES_FIELDS
         ]
         pixels = pixels_of(pa.table(columns, schema=pa.schema(SERIES_FIELDS)))
-        embedding = quantise(embed_pixels(self._artifact, pixels, batch_size=BATCH_SIZE))
+        values = embed_pixels(self._artifact, pixels, batch_size=BATCH_SIZE)
+        embedding = quantise(values, self._artifact.config.output.coding)
         return pd.DataFrame({"codes": embedding.codes.tolist(), "scale": embedding.scale})
 
 

@@ -1,7 +1,7 @@
 """MLflow as the model registry."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,17 +47,24 @@ class MlflowRegistry:
 
     def find(self, model_digest: str) -> RegisteredModel | None:
         """Return the newest version with this artifact, or None."""
-        found = [
-            version
-            for version in self._client.search_model_versions(f"name = '{self._name}'")
-            if version.tags.get(DIGEST_TAG) == model_digest
-        ]
-        return _describe(max(found, key=lambda v: int(v.version))) if found else None
+        return _newest(v for v in self._versions() if v.tags.get(DIGEST_TAG) == model_digest)
+
+    def newest(self) -> RegisteredModel | None:
+        """Return the newest version, or None."""
+        return _newest(self._versions())
+
+    def version(self, version: str) -> RegisteredModel | None:
+        """Return a version by its number, or None."""
+        return _newest(v for v in self._versions() if str(v.version) == version)
 
     def champion(self) -> RegisteredModel | None:
         """Return the version behind the champion alias, or None."""
+        return self.by_alias(CHAMPION)
+
+    def by_alias(self, alias: str) -> RegisteredModel | None:
+        """Return the version behind an alias, or None."""
         try:
-            return _describe(self._client.get_model_version_by_alias(self._name, CHAMPION))
+            return _describe(self._client.get_model_version_by_alias(self._name, alias))
         except MlflowException:
             return None
 
@@ -96,11 +103,26 @@ class MlflowRegistry:
         for key, value in tags.items():
             self._client.set_model_version_tag(self._name, version, key, value)
 
+    def _versions(self) -> Iterable[Any]:
+        """Return all versions, page after page."""
+        token = None
+        while True:
+            page = self._client.search_model_versions(f"name = '{self._name}'", page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
     def _drop_challenger(self, version: str) -> None:
         """A champion no longer challenges."""
         aliases = self._client.get_registered_model(self._name).aliases
         if str(aliases.get(CHALLENGER)) == str(version):
             self._client.delete_registered_model_alias(self._name, CHALLENGER)
+
+
+def _newest(versions: Iterable[Any]) -> RegisteredModel | None:
+    newest = max(versions, key=lambda version: int(version.version), default=None)
+    return None if newest is None else _describe(newest)
 
 
 def _example(artifact: Path) -> Any:

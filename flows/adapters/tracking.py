@@ -78,23 +78,26 @@ class MlflowTracker:
 
 
 @contextmanager
-def open_run(settings: Settings, run_key: str, name: str) -> Iterator[MlflowTracker]:
+def open_run(
+    settings: Settings, run_key: str, name: str, *, experiment: str = EXPERIMENT
+) -> Iterator[MlflowTracker]:
     """Yield the tracker of a logical run, creating its MLflow run at first use.
 
     Args:
         settings: Where MLflow is.
         run_key: Identity of the logical run; the same key always finds the same run.
         name: Name of a new run, for people.
+        experiment: Where a new run belongs.
     """
     client = MlflowClient(settings.mlflow_tracking_uri)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
+    known = client.get_experiment_by_name(experiment)
+    if known is None:
         location = settings.mlflow_artifacts or None
         experiment_id = client.create_experiment(
-            EXPERIMENT, artifact_location=location, tags=EXPERIMENT_TAGS
+            experiment, artifact_location=location, tags=EXPERIMENT_TAGS
         )
     else:
-        experiment_id = experiment.experiment_id
+        experiment_id = known.experiment_id
     found = client.search_runs(
         [experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{run_key}'", max_results=1
     )

@@ -1,11 +1,13 @@
 """One tile-year of observations in memory: the noun that every scene source produces."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tessera_core.domain.bands import NUM_S1, NUM_S2
+from tessera_core.domain.dpixel import DPixels, optical_series, radar_series
 from tessera_core.domain.grid import TileGrid
 from tessera_core.domain.scl import KNOWN_CODES, clear_mask
 from tessera_core.errors import SceneError
@@ -110,6 +112,48 @@ class TileSeries:
                 "Sentinel-2 dates is clear anywhere; expected at least one clear observation. "
                 "Check the mask, the window, or drop the tile"
             )
+
+
+def take_pixels(
+    optical: OpticalSeries,
+    ascending: RadarSeries,
+    descending: RadarSeries,
+    rows: npt.NDArray[np.integer[Any]],
+    columns: npt.NDArray[np.integer[Any]],
+) -> DPixels:
+    """Return some d-pixels of a tile, (N,) rows and columns, with all their observations."""
+    return DPixels(
+        optical=optical_series(
+            _by_pixel(optical.reflectance, rows, columns),
+            _by_pixel(optical.scl[..., None], rows, columns)[:, 0],
+            *_shared_days(optical.day_of_year, len(rows)),
+        ),
+        ascending=radar_series(
+            _by_pixel(ascending.backscatter_scaled_db, rows, columns),
+            *_shared_days(ascending.day_of_year, len(rows)),
+        ),
+        descending=radar_series(
+            _by_pixel(descending.backscatter_scaled_db, rows, columns),
+            *_shared_days(descending.day_of_year, len(rows)),
+        ),
+    )
+
+
+def _by_pixel(
+    cube: npt.NDArray[Any],
+    rows: npt.NDArray[np.integer[Any]],
+    columns: npt.NDArray[np.integer[Any]],
+) -> npt.NDArray[Any]:
+    """Return (time, row, column, band) as (N x time, band), pixel after pixel."""
+    taken = np.ascontiguousarray(cube[:, rows, columns].transpose(1, 0, 2))
+    return taken.reshape(-1, cube.shape[-1])
+
+
+def _shared_days(
+    days: npt.NDArray[np.uint16], num_pixels: int
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]:
+    """Return the tile's days once for each d-pixel, and their offsets."""
+    return np.tile(days, num_pixels), np.arange(num_pixels + 1, dtype=np.int64) * len(days)
 
 
 def empty_radar(grid: TileGrid) -> RadarSeries:

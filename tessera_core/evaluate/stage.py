@@ -80,7 +80,7 @@ def compute_features(labelled: Labelled, untrained: "ModelArtifact") -> FeatureS
     )
     return FeatureSets(
         encoder=labelled.embedding,
-        encoder_int8=quantise(labelled.embedding).dequantise(),
+        encoder_int8=quantise(labelled.embedding, untrained.config.output.coding).dequantise(),
         random_encoder=random_embedding,
         raw=raw_features(labelled.pixels),
     )

@@ -26,7 +26,7 @@ def export_tile(
     """
     tile = read_tile(partition)
     values = embed_pixels(artifact, tile.pixels, batch_size=batch_size)
-    found = quantise(values)
+    found = quantise(values, artifact.config.output.coding)
     shape = (tile.grid.height, tile.grid.width)
     codes = np.zeros((*shape, values.shape[1]), np.int8)
     scale = np.full(shape, np.nan, np.float32)

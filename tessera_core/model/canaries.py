@@ -11,6 +11,12 @@ import numpy.typing as npt
 
 from tessera_core.domain.bands import NUM_S1, NUM_S2
 from tessera_core.domain.dpixel import DPixels, Series
+from tessera_core.domain.norms import NormStats
+from tessera_core.domain.sampling import Sampling
+from tessera_core.model.sequences import sequences_of
+from tessera_core.domain.norms import NormStats
+from tessera_core.domain.sampling import Sampling
+from tessera_core.model.sequences import sequences_of
 
 COUNTS: Final = (
     (36, 30, 28), (52, 0, 40), (9, 17, 0), (1, 1, 0),
@@ -21,16 +27,21 @@ COUNTS: Final = (
 LAST_DAY: Final = 366
 
 
-def made_up_canaries() -> DPixels:
-    """Return the same few d-pixels every time; seasons and levels differ as land covers do."""
+def made_up_canaries(norms: NormStats, sampling: Sampling) -> DPixels:
+    """Return the same few d-pixels every time; seasons and levels differ as land covers do.
+
+    Those in which a sampling rule sees nothing are left out: v1.0 embeds nothing without S2.
+    """
     s2, ascending, descending = np.array(COUNTS).T
-    return DPixels(
+    pixels = DPixels(
         optical=_series(s2, NUM_S2, 1, base=900, season=1400, step=180, dtype=np.uint16),
         ascending=_series(ascending, NUM_S1, 2, base=5600, season=500, step=-2300, dtype=np.int16),
         descending=_series(
             descending, NUM_S1, 3, base=5400, season=450, step=-2200, dtype=np.int16
         ),
     )
+    *_, has_data = sequences_of(pixels, norms, sampling)
+    return pixels.take(np.flatnonzero(has_data))
 
 
 def _series(

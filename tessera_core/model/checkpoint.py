@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from tessera_core.errors import ArtifactError
-from tessera_core.model.config import Family, ModelConfig
+from tessera_core.model.config import ModelConfig
 from tessera_core.model.encoder import Encoder
+from tessera_core.model.family import Family
 from tessera_core.model.infer_shape import FileFacts, infer_config
 from tessera_core.model.shape import EncoderConfig, Reducer
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any, Final, Self
 
 from tessera_core.domain.embedding import Coding
 from tessera_core.domain.sampling import V2_SAMPLING, Sampling
 from tessera_core.errors import ArtifactError, RecordError, did_you_mean
+from tessera_core.model.family import Family
 from tessera_core.model.shape import EncoderConfig
 
 OWN: Final = "own"
@@ -15,17 +15,6 @@ OWN: Final = "own"
 
 MATRYOSHKA_DIMS: Final = (16, 32, 64, 128)
 """Prefixes that distillation makes usable on their own (method.md 5)."""
-
-
-class Family(StrEnum):
-    """A released model; v1.1 counts twice, once per data source, since the norms differ."""
-
-    V1_0_EARLY = "v1.0-early"
-    V1_0_QAT = "v1.0-qat"
-    V1_1_MPC = "v1.1-mpc"
-    V1_1_AWS = "v1.1-aws"
-    V2_STUDENT = "v2-student"
-    V2_TEACHER = "v2-teacher"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

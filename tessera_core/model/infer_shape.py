@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tessera_core.domain.sampling import Sampling
 from tessera_core.errors import ArtifactError, did_you_mean
-from tessera_core.model.config import Family, ModelConfig, Output, whole
+from tessera_core.model.config import ModelConfig, Output, whole
+from tessera_core.model.family import Family
 from tessera_core.model.releases import RELEASES
 from tessera_core.model.shape import EncoderConfig, SensorShape
 

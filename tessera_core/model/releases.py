@@ -13,7 +13,8 @@ from tessera_core.domain.embedding import Coding
 from tessera_core.domain.norms import BandStats, NormStats
 from tessera_core.domain.sampling import V1_0_SAMPLING, V1_1_SAMPLING, V2_SAMPLING, Sampling
 from tessera_core.errors import ArtifactError
-from tessera_core.model.config import MATRYOSHKA_DIMS, OWN, Family, ModelConfig, Output, whole
+from tessera_core.model.config import MATRYOSHKA_DIMS, OWN, ModelConfig, Output, whole
+from tessera_core.model.family import Family
 from tessera_core.model.shape import EncoderConfig, Fusion, Pooling, Reducer, SensorShape
 
 DROPOUT: Final = 0.1

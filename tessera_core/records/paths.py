@@ -91,6 +91,16 @@ class Paths:
         return self.root / "data" / "cache"
 
     @property
+    def imported(self) -> Path:
+        """Artifacts made from released weights, one folder per name."""
+        return self.root / "data" / "imported"
+
+    @property
+    def model_cache(self) -> Path:
+        """Artifacts fetched from the registry, by digest; may be deleted."""
+        return self.root / "data" / "cache" / "models"
+
+    @property
     def dvc_cache(self) -> Path:
         """DVC's store of file contents by md5."""
         return self.root / ".dvc" / "cache" / "files" / "md5"

@@ -68,16 +68,16 @@ class TileDirectories:
             SceneError: A file is missing, unreadable, or of the wrong shape, type or range.
         """
         folder = self._folders[ref.name]
-        arrays = {name: _load(folder / name) for name in REQUIRED}
+        optical, ascending, descending = read_series(folder)
         try:
             tile = TileSeries(
                 name=ref.name,
                 year=ref.year,
                 grid=ref.grid,
-                optical=_optical(folder, arrays),
-                ascending=_radar(arrays, "ascending"),
-                descending=_radar(arrays, "descending"),
-                inside=_read_inside(folder, ref.grid),
+                optical=optical,
+                ascending=ascending,
+                descending=descending,
+                inside=read_inside(folder, (ref.grid.height, ref.grid.width)),
             )
         except InputError as error:
             raise SceneError(f"{folder}: {error}") from error
@@ -93,6 +93,23 @@ class TileDirectories:
                 f"{folder} does not say its year: no {DOCUMENT} with a year; set ingest.year"
             )
         return self._year
+
+
+def read_series(folder: Path) -> tuple[OpticalSeries, RadarSeries, RadarSeries]:
+    """Return the S2, S1 ascending and S1 descending observations of one directory.
+
+    Raises:
+        SceneError: A file is missing, unreadable, or of the wrong shape, type or range.
+    """
+    arrays = {name: _load(folder / name) for name in REQUIRED}
+    try:
+        return (
+            _optical(folder, arrays),
+            _radar(arrays, "ascending"),
+            _radar(arrays, "descending"),
+        )
+    except InputError as error:
+        raise SceneError(f"{folder}: {error}") from error
 
 
 def _optical(folder: Path, arrays: dict[str, npt.NDArray[Any]]) -> OpticalSeries:
@@ -207,16 +224,26 @@ def _json_georeference(folder: Path) -> tuple[int, float, float] | None:
     return epsg, west, north
 
 
-def _read_inside(folder: Path, grid: TileGrid) -> npt.NDArray[np.bool_]:
-    """Return the region of interest; edge patches are padded beyond the real raster."""
+def read_inside(folder: Path, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the region of interest (row, column); edge patches are padded beyond the raster.
+
+    Raises:
+        SceneError: The region is larger than the arrays both ways, as it is when a stacker took
+            every tenth pixel only (method.md 12, trap 32).
+    """
     path = folder / "roi.tiff"
     if not path.is_file():
-        return np.ones((grid.height, grid.width), np.bool_)
+        return np.ones(shape, np.bool_)
     from tessera_core.ingest.rasters import read_plain
 
     roi = read_plain(path)
-    inside = np.zeros((grid.height, grid.width), np.bool_)
-    rows, columns = min(grid.height, roi.shape[0]), min(grid.width, roi.shape[1])
+    if roi.shape[0] > shape[0] and roi.shape[1] > shape[1]:
+        raise SceneError(
+            f"{path} has {roi.shape} pixels, but the arrays beside it have {shape}: were they "
+            "decimated? Stack them again at rate 1"
+        )
+    inside = np.zeros(shape, np.bool_)
+    rows, columns = min(shape[0], roi.shape[0]), min(shape[1], roi.shape[1])
     inside[:rows, :columns] = roi[:rows, :columns] == 1
     return inside
 

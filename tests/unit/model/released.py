@@ -5,7 +5,7 @@ import numpy as np
 from tessera_core.domain.dpixel import DPixels, Series, radar_series
 from tessera_core.model.artifact import ModelArtifact
 from tessera_core.model.checkpoint import read_checkpoint
-from tessera_core.model.config import Family
+from tessera_core.model.family import Family
 from tessera_core.model.releases import RELEASES
 
 STATED = {"v1_0_early": {"num_heads": 4}, "v1_0_early_noprefix": {"num_heads": 4}}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tessera_core.model.config import Family
 from tessera_core.model.encoder import Encoder, count_parameters
+from tessera_core.model.family import Family
 from tessera_core.model.layers import encode_days
 from tessera_core.model.projector import build_projector
 from tessera_core.model.releases import RELEASES, STUDENT_SHAPES, student_shape

@@ -10,8 +10,8 @@ import torch
 from tessera_core.domain.dpixel import DPixels, Series, radar_series
 from tessera_core.domain.embedding import quantise
 from tessera_core.domain.sampling import V2_SAMPLING, v2_positions
-from tessera_core.model.config import Family
 from tessera_core.model.embed import embed_pixels
+from tessera_core.model.family import Family
 from tessera_core.model.sequences import sequences_of
 from tests.unit.model.released import released_model, tile_pixels
 

@@ -1,0 +1,118 @@
+"""One TESSERA tile directory to embeddings beside it, without a checkout's samples or lineage."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tessera_core.domain.embedding import Embedding, quantise
+from tessera_core.domain.tile import take_pixels
+from tessera_core.ingest.sources.tiles import read_inside, read_series
+from tessera_core.model.embed import ModelArtifact, Precision, embed_pixels
+from tessera_core.records.files import atomic_file, storage_errors
+
+BATCH_SIZE: Final = 1024
+BLOCK: Final = 65_536
+"""Pixels that are turned into d-pixels at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """How to embed."""
+
+    dim: int | None = None
+    """One of the model's usable widths, or None for the published one."""
+
+    seed: int = 0
+    """Decides what a random sampling rule draws."""
+
+    repeats: int = 1
+    """Draws to average, for a random sampling rule."""
+
+    precision: Precision = Precision.FLOAT32
+    """Numbers to multiply in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedTile:
+    """What was written for one tile."""
+
+    values: Path
+    """(row, column, dimension), int8 codes or float32 values; 0 where there is no data."""
+
+    scales: Path
+    """(row, column) float32 scales of the int8 codes; NaN where there is no data."""
+
+    shape: tuple[int, int]
+    """Rows and columns."""
+
+    num_embedded: int
+    """Pixels with an embedding."""
+
+
+def embed_directory(
+    tile: Path, out: Path, artifact: ModelArtifact, how: Inference, *, as_float: bool
+) -> EmbeddedTile:
+    """Embed every pixel of a tile directory and write two NPY files named after it.
+
+    Args:
+        tile: Directory of arrays (method.md 1.2).
+        out: Folder to write to; made when missing.
+        artifact: The model.
+        how: Width, draws and precision.
+        as_float: Write float32 values in the place of int8 codes.
+
+    Raises:
+        SceneError: An array is missing, unreadable, or of the wrong shape, type or range.
+        ArtifactError: The model cannot be cut to the width.
+    """
+    artifact.config.output.require(how.dim)
+    values = _embed(tile, artifact, how)
+    coded = quantise(values, artifact.config.output.coding)
+    name = tile.resolve().name
+    files = EmbeddedTile(
+        values=out / f"{name}.npy",
+        scales=out / f"{name}_scales.npy",
+        shape=(values.shape[0], values.shape[1]),
+        num_embedded=int(np.isfinite(coded.scale).sum()),
+    )
+    _write(files, np.nan_to_num(values, nan=0.0) if as_float else coded.codes, coded)
+    return files
+
+
+def _embed(tile: Path, artifact: ModelArtifact, how: Inference) -> npt.NDArray[np.float32]:
+    """Return (row, column, dimension), NaN where there is no data."""
+    optical, ascending, descending = read_series(tile)
+    height, width = optical.reflectance.shape[1:3]
+    inside = read_inside(tile, (height, width))
+    rows, columns = np.nonzero(inside)
+    dim = artifact.config.output.require(how.dim)
+    values = np.full((height, width, dim), np.nan, np.float32)
+    for start in range(0, len(rows), BLOCK):
+        block = slice(start, start + BLOCK)
+        pixels = take_pixels(optical, ascending, descending, rows[block], columns[block])
+        values[rows[block], columns[block]] = embed_pixels(
+            artifact,
+            pixels,
+            batch_size=BATCH_SIZE,
+            precision=how.precision,
+            dim=dim,
+            seed=how.seed,
+            repeats=how.repeats,
+            progress=tile.name,
+        )
+    return values
+
+
+def _write(
+    files: EmbeddedTile, values: npt.NDArray[np.int8] | npt.NDArray[np.float32], coded: Embedding
+) -> None:
+    """Write both files or neither: names are given once both are complete."""
+    with storage_errors(files.values):
+        files.values.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(files.values) as first, atomic_file(files.scales) as second:
+        for path, array in ((first, values), (second, coded.scale)):
+            with path.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
