@@ -165,6 +165,38 @@ def mix_bits(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
+def distinct_positions(
+    positions_RL: Positions, num_distinct: int
+) -> tuple[Positions, Positions, Positions]:
+    """Return each row's positions without their repetitions.
+
+    A network without recurrence gives equal observations equal answers, so it need see each only
+    once if it knows how often it counts.
+
+    Args:
+        positions_RL: Positions, repeated in any order.
+        num_distinct: U, places to return; rows with fewer distinct positions are padded.
+
+    Returns:
+        position (R, U), ascending, 0 where padded; count (R, U), 0 where padded; and for each of
+        the L places which of the U it repeats, (R, L).
+    """
+    num_rows, length = positions_RL.shape
+    order_RL = np.argsort(positions_RL, axis=1, kind="stable")
+    sorted_RL = np.take_along_axis(positions_RL, order_RL, axis=1)
+    is_new = np.ones((num_rows, length), np.bool_)
+    is_new[:, 1:] = sorted_RL[:, 1:] != sorted_RL[:, :-1]
+    rank_RL = np.cumsum(is_new, axis=1) - 1
+    flat = (rank_RL + num_distinct * np.arange(num_rows)[:, None]).reshape(-1)
+    count = np.bincount(flat, minlength=num_rows * num_distinct)
+    position = np.zeros(num_rows * num_distinct, np.int64)
+    position[flat] = sorted_RL.reshape(-1)
+    place_RL = np.empty_like(rank_RL)
+    np.put_along_axis(place_RL, order_RL, rank_RL, axis=1)
+    shape = (num_rows, num_distinct)
+    return position.reshape(shape), count.reshape(shape), place_RL
+
+
 def _from_patterns(
     pattern: Callable[[int, int], Positions], num_usable_B: Counts, length: int
 ) -> Positions:

@@ -14,9 +14,6 @@ from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.norms import NormStats
 from tessera_core.domain.sampling import Sampling
 from tessera_core.model.sequences import sequences_of
-from tessera_core.domain.norms import NormStats
-from tessera_core.domain.sampling import Sampling
-from tessera_core.model.sequences import sequences_of
 
 COUNTS: Final = (
     (36, 30, 28), (52, 0, 40), (9, 17, 0), (1, 1, 0),

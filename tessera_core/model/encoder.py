@@ -3,13 +3,14 @@
 Shapes: B d-pixels, T observations, C bands, D model width, E embedding width.
 """
 
-from typing import Final
+from copy import deepcopy
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
 
 from tessera_core.domain.bands import NUM_S1, NUM_S2
-from tessera_core.model.layers import TransformerLayer, encode_days
+from tessera_core.model.layers import Repeats, TransformerLayer, encode_days
 from tessera_core.model.pooling import POOLINGS
 from tessera_core.model.shape import EncoderConfig, Fusion, Reducer, SensorShape
 
@@ -48,17 +49,35 @@ class Encoder(nn.Module):
             else nn.Identity()
         )
 
-    def forward(self, s2_BTC: Tensor, s1_BTC: Tensor) -> Tensor:
+    def forward(
+        self,
+        s2_BTC: Tensor,
+        s1_BTC: Tensor,
+        s2_repeats: Repeats | None = None,
+        s1_repeats: Repeats | None = None,
+    ) -> Tensor:
         """Return embeddings (B, E).
 
         Args:
             s2_BTC: (B, T2, 11) normalised bands and raw day of year as the last channel.
             s1_BTC: (B, T1, 3), likewise.
+            s2_repeats: How the S2 observations make up their sequence, or None where they are it.
+            s1_repeats: Likewise.
         """
-        sensors = [self.s2(s2_BTC), self.s1(s1_BTC)]
+        sensors = [self.s2(s2_BTC, s2_repeats), self.s1(s1_BTC, s1_repeats)]
         fused_BD = torch.cat(sensors, dim=-1) if self.fusion is None else self.fusion(*sensors)
         embedding_BE: Tensor = self.norm(self.reducer(fused_BD))
         return embedding_BE
+
+    def in_bfloat16(self) -> Self:
+        """Return a copy whose sensor encoders compute in bfloat16.
+
+        Fusion and reducer, which run once per d-pixel and decide its last digits, stay as they are.
+        """
+        copy = deepcopy(self)
+        copy.s2.bfloat16()
+        copy.s1.bfloat16()
+        return copy
 
 
 class SensorEncoder(nn.Module):
@@ -83,15 +102,16 @@ class SensorEncoder(nn.Module):
         )
         self.pool = POOLINGS[config.pooling](width)
 
-    def forward(self, tokens_BTC: Tensor) -> Tensor:
+    def forward(self, tokens_BTC: Tensor, repeats: Repeats | None = None) -> Tensor:
         """Return (B, D) for tokens (B, T, bands + 1), day of year last."""
-        hidden_BTD = self.embedding(tokens_BTC[..., :-1])
+        bands_BTC = tokens_BTC[..., :-1].to(next(self.embedding.parameters()).dtype)
+        hidden_BTD = self.embedding(bands_BTC)
+        # Days are whole float32 numbers; only their sines may be rounded.
         days_BTD = encode_days(tokens_BTC[..., -1], hidden_BTD.shape[-1])
-        # Under autocast the sum is float32 and stays so along the residual path.
-        hidden_BTD = hidden_BTD + days_BTD.to(tokens_BTC.dtype)
+        hidden_BTD = hidden_BTD + days_BTD.to(bands_BTC.dtype)
         for layer in self.layers:
-            hidden_BTD = layer(hidden_BTD)
-        pooled_BD: Tensor = self.pool(hidden_BTD)
+            hidden_BTD = layer(hidden_BTD, None if repeats is None else repeats.log_count_BU)
+        pooled_BD: Tensor = self.pool(hidden_BTD, repeats)
         return pooled_BD
 
 

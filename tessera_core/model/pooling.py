@@ -9,6 +9,7 @@ gives the scores.
 import torch
 from torch import Tensor, nn
 
+from tessera_core.model.layers import Repeats
 from tessera_core.model.shape import Pooling
 
 
@@ -19,16 +20,30 @@ class AttentionPooling(nn.Module):
         super().__init__()
         self.query = nn.Linear(width, 1)
 
-    def forward(self, hidden_BTD: Tensor) -> Tensor:
+    def forward(self, hidden_BTD: Tensor, repeats: Repeats | None = None) -> Tensor:
         """Return (B, D)."""
+        score_BT1 = self.query(hidden_BTD)
+        if repeats is not None:
+            score_BT1 = score_BT1 + repeats.log_count_BU[..., None]
+        return weighted_mean(hidden_BTD, score_BT1)
+
+
+class RecurrentPooling(AttentionPooling):
+    """Scores from a recurrent network, which sees every place of the sequence in its order."""
+
+    def forward(self, hidden_BTD: Tensor, repeats: Repeats | None = None) -> Tensor:
+        """Return (B, D)."""
+        if repeats is not None:
+            place_BL1 = repeats.place_BL[..., None]
+            hidden_BTD = hidden_BTD.gather(1, place_BL1.expand(-1, -1, hidden_BTD.shape[-1]))
         return weighted_mean(hidden_BTD, self.query(self.context(hidden_BTD)))
 
     def context(self, hidden_BTD: Tensor) -> Tensor:
-        """Return what the scores are computed from, (B, T, D)."""
-        return hidden_BTD
+        """Return the network's state after each observation, (B, T, D)."""
+        raise NotImplementedError
 
 
-class TorchGruPooling(AttentionPooling):
+class TorchGruPooling(RecurrentPooling):
     """Scores from ``nn.GRU`` (method.md 4.1, early release)."""
 
     def __init__(self, width: int) -> None:
@@ -41,7 +56,7 @@ class TorchGruPooling(AttentionPooling):
         return context_BTD
 
 
-class GatedGruPooling(AttentionPooling):
+class GatedGruPooling(RecurrentPooling):
     """Scores from the hand-written GRU of the QAT and v1.1 releases, behind a LayerNorm.
 
     r = sigmoid(Wr x + Ur h + br), z = sigmoid(Wz x + Uz h + bz),
@@ -85,5 +100,10 @@ POOLINGS = {
 
 def weighted_mean(hidden_BTD: Tensor, score_BT1: Tensor) -> Tensor:
     """Return the mean over time (B, D) under the softmax of the scores; one observation as is."""
-    weight_BT1 = torch.softmax(score_BT1.to(hidden_BTD.dtype), dim=1)
+    # Never less than float32: the mean over a hundred observations is what the map is made of.
+    weight_BT1 = torch.softmax(score_BT1, dim=1, dtype=_wide(score_BT1.dtype))
     return (weight_BT1 * hidden_BTD).sum(dim=1)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype is torch.float64 else torch.float32

@@ -53,23 +53,21 @@ class Sequences:
         counts: Rows = np.diff(self.offsets)
         return counts
 
-    def gather(self, rows: Rows, sampling: Sampling, length: int, seed: int) -> Rows:
-        """Return which token stands at each place of the sequences of some d-pixels, (B, length).
+    def positions(self, rows: Rows, sampling: Sampling, length: int, seed: int) -> Rows:
+        """Return which usable observation stands at each place of some d-pixels, (B, length).
 
         Args:
-            rows: D-pixels, all with tokens.
+            rows: D-pixels.
             sampling: The model's rule.
             length: Length of the sequences, from ``Sampling.lengths_of``.
             seed: Decides what a random rule draws.
         """
         num = self.num_usable()[rows]
         if sampling.rule is Rule.V1_1_BUCKETS:
-            positions = v1_1_positions(num, length)
-        elif sampling.rule is Rule.V2_BUCKETS:
-            positions = v2_positions(num, length)
-        else:
-            positions = v1_0_positions(self._keys(rows, seed), num, length)
-        return self.offsets[rows][:, None] + positions
+            return v1_1_positions(num, length)
+        if sampling.rule is Rule.V2_BUCKETS:
+            return v2_positions(num, length)
+        return v1_0_positions(self._keys(rows, seed), num, length)
 
     def _keys(self, rows: Rows, seed: int) -> npt.NDArray[np.uint64]:
         """Return a random number per observation, (B, T); the largest where there is none."""

@@ -5,14 +5,22 @@ tile taken off both, because what all pixels share would hide an error. v1.0 dra
 random, so its gate runs on a tile with just as many observations as are drawn.
 """
 
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tessera_core.domain.scl import scl_from_mask
+from tessera_core.domain.tile import OpticalSeries, RadarSeries, take_pixels
+from tessera_core.model.checkpoint import read_checkpoint
+from tessera_core.model.embed import ModelArtifact, Precision, embed_pixels
+from tessera_core.model.family import Family
+from tessera_core.model.releases import RELEASES
 from tests.bench.faithful import v1_0, v2
 from tests.bench.faithful.models import Encoder, EncoderV10Early, StudentV2
 from tests.bench.faithful.tiles import Tile, synthetic_tile
@@ -27,16 +35,37 @@ Array = npt.NDArray[np.float32]
 Encode = Callable[[nn.Module, Tile], Array]
 
 
-# ------------------------------------------------------------------------------- to be wired
+# ----------------------------------------------------------------------------- our engine
 
 
-def candidate(model: Encoder, tile: Tile) -> Callable[[], Array]:
-    """TO BE WIRED: return an action that embeds the tile with our engine, (H, W, D) float32.
+def candidate(model: Encoder, tile: Tile, family: Family) -> Callable[[], Array]:
+    """Return an action that embeds the tile with our engine, (H, W, D) float32.
 
-    What happens once per model (importing `model.checkpoint()`, compiling) belongs here, outside
-    the action; what happens once per tile belongs inside it.
+    The model is imported from its checkpoint once, outside the action; everything that happens
+    once per tile is inside it.
     """
-    raise NotImplementedError
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.pt"
+        torch.save(model.checkpoint(), path)
+        found = read_checkpoint(path, family)
+    artifact = ModelArtifact(
+        encoder=found.encoder, config=found.config, norms=RELEASES[family].norms, digest=""
+    )
+    height, width = tile.shape
+    rows, columns = np.divmod(np.arange(height * width), width)
+
+    def embed() -> Array:
+        scl = scl_from_mask(tile.masks)
+        pixels = take_pixels(
+            OpticalSeries(reflectance=tile.bands, scl=scl, day_of_year=tile.doys),
+            RadarSeries(backscatter_scaled_db=tile.sar_ascending, day_of_year=tile.sar_ascending_doy),
+            RadarSeries(backscatter_scaled_db=tile.sar_descending, day_of_year=tile.sar_descending_doy),
+            rows, columns,
+        )  # fmt: skip
+        found = embed_pixels(artifact, pixels, batch_size=1024, precision=Precision.BFLOAT16)
+        return found.reshape(height, width, -1)
+
+    return embed
 
 
 # ----------------------------------------------------------------------------------- the gate
@@ -92,15 +121,13 @@ def describe(name: str, encode: Encode, model: Encoder, tile: Tile) -> None:
     )
 
 
-def run(name: str, encode: Encode, model: Encoder, tile: Tile, gate_tile: Tile) -> None:
-    """Describe the reference; where a candidate is wired, check it and compare."""
+def run(
+    name: str, family: Family, encode: Encode, model: Encoder, tile: Tile, gate_tile: Tile
+) -> None:
+    """Describe the reference, check the candidate against it, and compare."""
     model.eval()
     describe(name, encode, model, tile)
-    try:
-        gate, timed = candidate(model, gate_tile), candidate(model, tile)
-    except NotImplementedError:
-        print(f"{name}: no candidate yet", flush=True)
-        return
+    gate, timed = candidate(model, gate_tile, family), candidate(model, tile, family)
     check_numerics(name, encode(model, gate_tile), gate())
     print(compare(name, lambda: encode(model, tile), timed), flush=True)
 
@@ -111,12 +138,13 @@ def main() -> None:
     torch.manual_seed(SEED)
     student_tile = synthetic_tile(SIDE_V2, SIDE_V2, seed=SEED)
     run(
-        f"v2 small, {SIDE_V2} x {SIDE_V2} px, fp32",
-        v2.encode_tile, StudentV2(), student_tile, student_tile,
+        f"v2 small, {SIDE_V2} x {SIDE_V2} px, bfloat16 against fp32",
+        Family.V2_STUDENT, v2.encode_tile, StudentV2(), student_tile, student_tile,
     )  # fmt: skip
     half = v1_0.NUM_DRAWN // 2
     run(
-        f"v1.0 early, {SIDE_V1_0} x {SIDE_V1_0} px, fp32",
+        f"v1.0 early, {SIDE_V1_0} x {SIDE_V1_0} px, bfloat16 against fp32",
+        Family.V1_0_EARLY,
         v1_0.encode_tile,
         EncoderV10Early(),
         synthetic_tile(SIDE_V1_0, SIDE_V1_0, seed=SEED),

@@ -141,6 +141,16 @@ def bucket_of(num_valid: int) -> int:
 
 SOIL = (1900, 1000, 1400, 2600, 2800, 2100, 2300, 2500, 3200, 2600)
 LEAVES = (400, 300, 700, 4200, 4400, 1000, 3000, 3900, 2000, 900)
+COVERS = (
+    # share of leaves kept from its season, brightness, scaled dB of VV and VH added
+    (1.0, 1.0, (0, 0)),  # crops
+    (0.1, 0.15, (-2600, -1500)),  # water
+    (0.1, 1.4, (2400, 2300)),  # buildings
+    (0.6, 0.6, (500, 1100)),  # forest
+)
+"""Land covers: a tile of one cover only would have embeddings that hardly differ."""
+
+COVER_SIZE = 3
 CLOUD_REFLECTANCE = 6000
 CLEAR_SLOPE = 0.15
 """How far the share of clear dates departs from its mean at the left and right edge of a tile."""
@@ -157,16 +167,17 @@ def synthetic_tile(
     edge_share: float = 0.25,
     seed: int,
 ) -> Tile:
-    """Make up a tile: every pixel its own season and its own clear dates.
+    """Make up a tile of four land covers: every pixel its own season and its own clear dates.
 
     The number of clear dates varies by chance and rises from left to right. The leftmost
     ``edge_share`` of the columns lacks every fourth ascending date, as at the edge of a swath.
     """
     rng = np.random.default_rng(seed)
     days = _days(num_s2, rng)
-    greenness = _greenness(days, height, width, rng)[..., None]
+    cover = _cover(height, width, rng)
+    greenness = cover[..., :1] * _greenness(days, height, width, rng)[..., None]
     reflectance = greenness * np.array(LEAVES) + (1 - greenness) * np.array(SOIL)
-    reflectance *= rng.normal(1, 0.05, reflectance.shape)
+    reflectance *= cover[..., 1:2] * rng.normal(1, 0.05, reflectance.shape)
 
     slope = min(CLEAR_SLOPE, clear_share, 1 - clear_share) * np.linspace(-1, 1, width)
     masks = rng.random((num_s2, height, width)) < clear_share + slope
@@ -178,7 +189,7 @@ def synthetic_tile(
         orbit_days = _days(num, rng)
         rise = _greenness(orbit_days, height, width, rng)[..., None]
         scaled = np.array((4700, 1900)) + rise * np.array((1600, 2400))
-        scaled = scaled + rng.normal(0, 500, scaled.shape)
+        scaled = scaled + cover[..., 2:] + rng.normal(0, 500, scaled.shape)
         orbits.append((np.clip(scaled, 1, 32767).astype(np.int16), orbit_days.astype(np.int16)))
     (ascending, ascending_days), (descending, descending_days) = orbits
     ascending[::4, :, : round(edge_share * width)] = 0
@@ -191,6 +202,15 @@ def synthetic_tile(
         sar_descending=descending,
         sar_descending_doy=descending_days,
     )
+
+
+def _cover(height: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return share of leaves, brightness and two radar offsets of each pixel, (H, W, 4)."""
+    rows, columns = -(-height // COVER_SIZE), -(-width // COVER_SIZE)
+    patches = rng.integers(0, len(COVERS), (rows, columns))
+    blocks = patches.repeat(COVER_SIZE, 0).repeat(COVER_SIZE, 1)[:height, :width]
+    table = np.array([(leaves, bright, *radar) for leaves, bright, radar in COVERS])
+    return table[blocks]
 
 
 def _days(num: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

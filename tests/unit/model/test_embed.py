@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.sampling import V2_SAMPLING
 from tessera_core.model.artifact import random_artifact
-from tessera_core.model.embed import embed_pixels, length_groups
+from tessera_core.model.embed import embed_pixels
+from tessera_core.model.plan import equal_shapes, plan_sensor
+from tessera_core.model.sequences import sequences_of
 from tessera_core.testing.models import TINY_SHAPE, tiny_model
 from tessera_core.testing.pixels import make_pixels, random_pixels
 
@@ -24,11 +27,12 @@ def embed(pixels, batch_size=64):
     return embed_pixels(MODEL, pixels, batch_size=batch_size)
 
 
-def lengths_by_group(pixels):
-    """Sequence lengths and the d-pixels that have them."""
-    num_radar = pixels.ascending.num_valid() + pixels.descending.num_valid()
-    counts = (pixels.optical.num_valid(), num_radar)
-    return length_groups(*(V2_SAMPLING.lengths_of(count) for count in counts))
+def plans_of(pixels):
+    """Both sensors' parts in the batches of all d-pixels that have data."""
+    *sensors, has_data = sequences_of(pixels, MODEL.norms, V2_SAMPLING)
+    rows = np.flatnonzero(has_data)
+    s2, s1 = (plan_sensor(part, rows, V2_SAMPLING, 0, torch.device("cpu")) for part in sensors)
+    return s2, s1
 
 
 def change_series(series, **parts):
@@ -149,7 +153,9 @@ def test_more_than_256_observations_are_thinned_evenly():
         valid=optical.valid[chosen],
     )
     first = pixels.take(np.array([0]))
-    assert lengths_by_group(pixels)[-1][0] == (256, 256)
+    s2, s1 = plans_of(pixels)
+    assert s2.length.tolist() == [256, 256]
+    assert s1.length.tolist() == [256, 16]
     assert np.isfinite(embedding).all()
     assert np.abs(embed(replace(first, optical=thinned)) - embedding[:1]).max() < BATCH_TOLERANCE
 
@@ -183,17 +189,39 @@ def test_a_model_left_in_training_mode_embeds_without_dropout():
     assert found.tobytes() == expected.tobytes()
 
 
-def test_groups_of_equal_lengths_hold_every_dpixel_with_data_once():
+def test_groups_of_equal_shape_hold_every_dpixel_with_data_once():
     pixels = random_pixels(200, seed=16)
 
-    groups = lengths_by_group(pixels)
+    plans = plans_of(pixels)
+    groups = equal_shapes(plans)
 
-    num_radar = pixels.ascending.num_valid() + pixels.descending.num_valid()
-    for (optical, radar), rows in groups:
-        assert ((pixels.optical.num_valid()[rows] + 7) // 8 * 8 == optical).all()
-        assert ((num_radar[rows] + 7) // 8 * 8 == radar).all()
-    assert sorted(np.concatenate([rows for _, rows in groups])) == list(range(200))
+    assert sorted(np.concatenate(groups)) == list(range(200))
     assert len(groups) > 3
+    for members in groups:
+        for plan in plans:
+            assert len(np.unique(plan.length[members])) == 1
+            assert len(np.unique(plan.num_distinct[members])) == 1
+
+
+def test_a_sequence_is_its_distinct_observations_in_the_places_that_repeat_them():
+    pixels = random_pixels(60, seed=18)
+
+    for plan in plans_of(pixels):
+        for members in equal_shapes((plan, plan)):
+            tokens, repeats = plan.take(members)
+            length = int(plan.length[members[0]])
+            positions = plan.sensor.positions(members, V2_SAMPLING, length, seed=0)
+            whole = plan.sensor.tokens_MC[plan.sensor.offsets[members][:, None] + positions]
+            seen = plan.sensor.num_usable()[members] > 0
+            if repeats is None:
+                assert np.array_equal(tokens.numpy()[seen], whole[seen])
+                continue
+            place = repeats.place_BL[..., None].expand(-1, -1, tokens.shape[-1])
+            assert np.array_equal(tokens.gather(1, place).numpy()[seen], whole[seen])
+            counts = np.stack(
+                [np.bincount(row, minlength=tokens.shape[1]) for row in place[..., 0]]
+            )
+            np.testing.assert_allclose(repeats.log_count_BU.exp().numpy(), counts, rtol=1e-6)
 
 
 def test_the_random_baseline_has_the_same_shape_and_other_weights_by_seed():

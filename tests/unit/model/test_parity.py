@@ -98,8 +98,9 @@ def test_raw_tiles_give_the_reference_sequences_of_v1_1(parity, tile, source):
             if sensor.num_usable()[pixel] == 0:
                 assert not expected.any()
                 continue
-            index = sensor.gather(np.array([pixel]), model.config.sampling, len(expected), seed=0)
-            found = sensor.tokens_MC[index[0]]
+            row = np.array([pixel])
+            places = sensor.positions(row, model.config.sampling, len(expected), seed=0)[0]
+            found = sensor.tokens_MC[sensor.offsets[pixel] + places]
             np.testing.assert_allclose(found[:, :-1], expected[:, :-1], atol=1e-5)
             assert np.array_equal(found[:, -1], expected[:, -1])
 
