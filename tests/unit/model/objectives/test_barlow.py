@@ -6,7 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessera_core.model.barlow import barlow_twins
+from tessera_core.errors import ConfigError, TrainingError
+from tessera_core.model.objectives.barlow import BarlowTwins, whiten
+from tessera_core.model.objectives.interface import Mixed, Projections
+from tests.plain_forms import plain_barlow
 
 LAMBDA, MU = 0.005, 0.7
 NARROW, WIDE = (12, 40), (40, 12)
@@ -16,26 +19,22 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 """Relative; for gradients relative to the largest value of each column."""
 
 
+def barlow_twins(
+    first, second, *, redundancy_weight=LAMBDA, mixed=None, share=1.0, partner=None, mix_weight=0.0
+):
+    """The loss of projections, with a mix where one is given."""
+    mix = None
+    if mixed is not None:
+        mix = Mixed(projection_BP=mixed, share=share, partner_B=partner)
+    objective = BarlowTwins(redundancy_weight=redundancy_weight, mix_weight=mix_weight)
+    projections = Projections(first_BP=first, second_BP=second, mixed=mix)
+    return objective(projections, generator=torch.Generator())
+
+
 def plain_loss(first, second, mixed, partner, share):
-    """The loss as method.md 4.6 writes it, with all six P x P correlations."""
-
-    def standardise(values):
-        return (values - values.mean(0)) / values.std(0).clamp_min(1e-9)
-
-    def correlate(left, right):
-        return left.T @ right / len(left)
-
-    a, b, m = standardise(first), standardise(second), standardise(mixed)
-    shuffled = standardise(second[partner])
-    ab = correlate(a, b)
-    diagonal = torch.diagonal(ab)
-    alignment = (diagonal - 1).square().sum()
-    redundancy = (ab - torch.diag(diagonal)).square().sum()
-    target_a = share * correlate(a, a) + (1 - share) * correlate(shuffled, a)
-    target_b = share * ab + (1 - share) * correlate(shuffled, b)
-    distance = (correlate(m, a) - target_a).square().sum()
-    distance = distance + (correlate(m, b) - target_b).square().sum()
-    return alignment + LAMBDA * redundancy + MU * LAMBDA * distance
+    return plain_barlow(
+        first, second, mixed, partner, share=share, redundancy_weight=LAMBDA, mix_weight=MU
+    )
 
 
 def random_views(shape, dtype, seed=1):
@@ -48,9 +47,14 @@ def random_views(shape, dtype, seed=1):
     return [view.to(dtype).requires_grad_() for view in views], partner
 
 
+def gradients_of(loss, views):
+    """The gradient for each view."""
+    return torch.autograd.grad(loss, views, retain_graph=True)
+
+
 def with_gradients(loss, views):
     """The loss as a number, and its gradient for each view."""
-    return loss.item(), torch.autograd.grad(loss, views)
+    return loss.item(), gradients_of(loss, views)
 
 
 def column_error(found, expected):
@@ -67,9 +71,8 @@ def test_value_and_gradients_equal_the_plain_form(shape, dtype, share):
     doubles, _ = random_views(shape, torch.float64)
 
     loss = barlow_twins(
-        views[0], views[1], redundancy_weight=LAMBDA,
-        mixed_BP=views[2], mix_share=share, partner_B=partner, mix_weight=MU,
-    )  # fmt: skip
+        views[0], views[1], mixed=views[2], share=share, partner=partner, mix_weight=MU
+    )
     value, gradients = with_gradients(loss.total, views)
 
     expected, wanted = with_gradients(plain_loss(*doubles, partner, share), doubles)
@@ -86,9 +89,8 @@ def test_a_constant_column_keeps_value_and_gradients_finite(shape):
             view[:, column] = 0
 
     loss = barlow_twins(
-        views[0], views[1], redundancy_weight=LAMBDA,
-        mixed_BP=views[2], mix_share=0.4, partner_B=partner, mix_weight=MU,
-    )  # fmt: skip
+        views[0], views[1], mixed=views[2], share=0.4, partner=partner, mix_weight=MU
+    )
     value, gradients = with_gradients(loss.total, views)
 
     expected, wanted = with_gradients(plain_loss(*views, partner, 0.4), views)
@@ -110,15 +112,12 @@ def test_the_order_of_the_batch_does_not_matter(num, width, seed, share):
     place_of = torch.argsort(order)
 
     totals = [
-        barlow_twins(
-            one, two, redundancy_weight=LAMBDA,
-            mixed_BP=three, mix_share=share, partner_B=four, mix_weight=MU,
-        ).total.item()
+        barlow_twins(one, two, mixed=three, share=share, partner=four, mix_weight=MU).total.item()
         for one, two, three, four in (
             (first, second, mixed, partner),
             (first[order], second[order], mixed[order], place_of[partner[order]]),
         )
-    ]  # fmt: skip
+    ]
 
     assert totals[0] == pytest.approx(totals[1], rel=1e-9)
 
@@ -127,18 +126,20 @@ def test_the_order_of_the_batch_does_not_matter(num, width, seed, share):
 def test_identical_views_keep_the_alignment_that_the_unbiased_deviation_leaves(num, width):
     (view, _, _), _ = random_views((num, width), torch.float64)
 
-    loss = barlow_twins(view, view, redundancy_weight=LAMBDA)
+    loss = barlow_twins(view, view)
 
     # The diagonal tops out at (B - 1) / B, so each of P columns misses 1 by 1 / B.
-    assert loss.alignment.item() == pytest.approx(((num - 1) / num - 1) ** 2 * width, rel=1e-9)
+    assert loss.parts["alignment"].item() == pytest.approx(
+        ((num - 1) / num - 1) ** 2 * width, rel=1e-9
+    )
 
 
 def test_shift_and_scale_of_a_column_do_not_matter():
     (first, second, _), _ = random_views(NARROW, torch.float64)
     scale = torch.linspace(0.1, 10, NARROW[1], dtype=torch.float64)
 
-    plain = barlow_twins(first, second, redundancy_weight=LAMBDA).total.item()
-    moved = barlow_twins(first * scale + 5, second, redundancy_weight=LAMBDA).total.item()
+    plain = barlow_twins(first, second).total.item()
+    moved = barlow_twins(first * scale + 5, second).total.item()
 
     assert moved == pytest.approx(plain, rel=1e-9)
 
@@ -147,12 +148,11 @@ def test_a_mix_that_is_the_first_view_alone_costs_nothing():
     (first, second, _), partner = random_views(NARROW, torch.float64)
 
     all_first, half = (
-        barlow_twins(
-            first, second, redundancy_weight=LAMBDA,
-            mixed_BP=first, mix_share=share, partner_B=partner, mix_weight=MU,
-        ).mix.item()
+        barlow_twins(first, second, mixed=first, share=share, partner=partner, mix_weight=MU)
+        .parts["mix"]
+        .item()
         for share in (1.0, 0.5)
-    )  # fmt: skip
+    )
 
     assert all_first == pytest.approx(0, abs=1e-15)
     assert half > 0.01
@@ -162,25 +162,24 @@ def test_the_parts_add_up_to_the_total():
     views, partner = random_views(NARROW, torch.float64)
 
     loss = barlow_twins(
-        views[0], views[1], redundancy_weight=LAMBDA,
-        mixed_BP=views[2], mix_share=0.5, partner_B=partner, mix_weight=MU,
-    )  # fmt: skip
+        views[0], views[1], mixed=views[2], share=0.5, partner=partner, mix_weight=MU
+    )
 
-    parts = loss.alignment + LAMBDA * loss.redundancy + loss.mix
-    assert loss.total.item() == pytest.approx(parts.item(), rel=1e-12)
-    assert loss.mix.item() > 0
+    parts = {name: part.item() for name, part in loss.parts.items()}
+    together = parts["alignment"] + LAMBDA * parts["redundancy"] + parts["mix"]
+    assert loss.total.item() == pytest.approx(together, rel=1e-12)
+    assert loss.parts["mix"].item() > 0
 
 
 def test_without_a_mix_the_loss_is_plain_barlow_twins():
     views, partner = random_views(NARROW, torch.float64)
 
-    without = barlow_twins(views[0], views[1], redundancy_weight=LAMBDA)
+    without = barlow_twins(views[0], views[1])
     weightless = barlow_twins(
-        views[0], views[1], redundancy_weight=LAMBDA,
-        mixed_BP=views[2], mix_share=0.5, partner_B=partner, mix_weight=0.0,
-    )  # fmt: skip
+        views[0], views[1], mixed=views[2], share=0.5, partner=partner, mix_weight=0.0
+    )
 
-    assert without.mix.item() == 0
+    assert without.parts["mix"].item() == 0
     assert without.total.item() == weightless.total.item()
 
 
@@ -191,24 +190,81 @@ def test_the_reference_gives_the_same_losses_and_gradients(shared_data, case, na
     of_case, of_type = f"case{case}", f"case{case}.{name}"
     views = [torch.from_numpy(stored[f"{of_case}.{z}"]).to(dtype) for z in ("z1", "z2", "zm")]
     views = [view.requires_grad_() for view in views]
+    weight = float(stored[f"{of_case}.lambda"])
 
     loss = barlow_twins(
         views[0],
         views[1],
-        redundancy_weight=float(stored[f"{of_case}.lambda"]),
-        mixed_BP=views[2],
-        mix_share=float(stored[f"{of_case}.alpha"]),
-        partner_B=torch.from_numpy(stored[f"{of_case}.perm"]),
+        redundancy_weight=weight,
+        mixed=views[2],
+        share=float(stored[f"{of_case}.alpha"]),
+        partner=torch.from_numpy(stored[f"{of_case}.perm"]),
         mix_weight=float(stored[f"{of_case}.mixup_lambda"]),
     )
-    _, gradients = with_gradients(loss.total, views)
+    parts = loss.parts
+    gradients = {
+        "main": gradients_of(parts["alignment"] + weight * parts["redundancy"], views[:2]),
+        "mix": gradients_of(parts["mix"], views),
+        "sum": gradients_of(loss.total, views),
+    }
 
     # The tolerances that the fixtures' README states.
     value_tolerance, gradient_tolerance = {"f64": (1e-10, 1e-9), "f32": (1e-5, 1e-5)}[name]
-    for part, found in (("on", loss.alignment), ("off", loss.redundancy), ("mix", loss.mix)):
-        assert found.item() == pytest.approx(stored[f"{of_type}.{part}"], rel=value_tolerance)
+    for part, key in (("alignment", "on"), ("redundancy", "off"), ("mix", "mix")):
+        wanted = stored[f"{of_type}.{key}"]
+        assert parts[part].item() == pytest.approx(wanted, rel=value_tolerance)
     total = stored[f"{of_type}.total"] + stored[f"{of_type}.mix"]
     assert loss.total.item() == pytest.approx(total, rel=value_tolerance)
-    for z, gradient in zip(("z1", "z2", "zm"), gradients, strict=True):
-        expected = torch.from_numpy(stored[f"{of_type}.grad_sum_{z}"])
-        assert column_error(gradient, expected) < gradient_tolerance
+    for term, found in gradients.items():
+        for z, gradient in zip(("z1", "z2", "zm"), found, strict=False):
+            expected = torch.from_numpy(stored[f"{of_type}.grad_{term}_{z}"])
+            assert column_error(gradient, expected) < gradient_tolerance, (term, z)
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 4)])
+def test_the_gradients_by_hand_are_those_of_finite_differences(shape):
+    (first, second, mixed), partner = random_views(shape, torch.float64)
+
+    def parts(one, two, three):
+        loss = barlow_twins(one, two, mixed=three, share=0.4, partner=partner, mix_weight=MU)
+        return tuple(loss.parts.values())
+
+    assert torch.autograd.gradcheck(parts, (first, second, mixed))
+
+
+def test_a_column_that_varies_less_than_the_floor_counts_as_constant():
+    views, partner = random_views(NARROW, torch.float64)
+    with torch.no_grad():
+        for column, view in enumerate(views):
+            view[:, column] *= 1e-12
+
+    loss = barlow_twins(
+        views[0], views[1], mixed=views[2], share=0.4, partner=partner, mix_weight=MU
+    )
+
+    value, gradients = with_gradients(loss.total, views)
+    expected, wanted = with_gradients(plain_loss(*views, partner, 0.4), views)
+    assert whiten(views[0])[:, 0].std() < 0.01
+    assert value == pytest.approx(expected, rel=1e-9)
+    assert max(column_error(*pair) for pair in zip(gradients, wanted, strict=True)) < 1e-9
+
+
+def test_a_mix_term_without_a_mix_is_refused():
+    (first, second, _), _ = random_views(NARROW, torch.float64)
+
+    with pytest.raises(TrainingError, match="mix_weight above 0 needs a mix"):
+        barlow_twins(first, second, mix_weight=MU)
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+@pytest.mark.parametrize("name", ["redundancy_weight", "mix_weight"])
+def test_a_weight_below_0_is_refused(name, value):
+    weights = {"redundancy_weight": 0.1, "mix_weight": 0.1, name: value}
+
+    with pytest.raises(ConfigError, match=f"{name} is {value}, expected 0 or more"):
+        BarlowTwins(**weights)
+
+
+def test_the_mix_is_used_only_with_a_weight():
+    assert BarlowTwins(redundancy_weight=LAMBDA, mix_weight=MU).uses_mix
+    assert not BarlowTwins(redundancy_weight=LAMBDA, mix_weight=0.0).uses_mix
