@@ -4,4 +4,5 @@
 
     interface     what an objective takes and gives, and in which precision
     barlow        Barlow Twins with the mix term
+    correlation   whitening and squared correlations, with gradients by hand
 """

@@ -8,15 +8,13 @@ targets are linear in whitened features, so six correlations become two.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from tessera_core.errors import ConfigError, TrainingError
-from tessera_core.model.objectives.interface import Loss, Projections, full_precision
-
-STD_FLOOR: Final = 1e-9
+from tessera_core.model.objectives.correlation import shuffle, squared_correlations, whiten
+from tessera_core.model.objectives.interface import Loss, Mixed, Projections, full_precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,44 +45,25 @@ class BarlowTwins:
     def __call__(self, projections: Projections, *, generator: torch.Generator) -> Loss:
         """Return the loss; nothing in it is random."""
         with full_precision(projections) as wide:
-            num = len(wide.first_BP)
-            first_W, second_W = whiten(wide.first_BP), whiten(wide.second_BP)
-            diagonal_P = (first_W * second_W).sum(0) / num
+            first_BP, second_BP = whiten(wide.first_BP), whiten(wide.second_BP)
+            error_BP = self._mix_error(first_BP, second_BP, wide.mixed)
+            diagonal_P = (first_BP * second_BP).sum(0) / len(first_BP)
             alignment = (diagonal_P - 1).square().sum()
-            redundancy = _squared_correlation(first_W, second_W) - diagonal_P.square().sum()
-            mix = torch.zeros_like(alignment)
-            if self.uses_mix:
-                if wide.mixed is None:
-                    raise TrainingError(
-                        "Barlow Twins with a mix_weight above 0 needs a mix of the views"
-                    )
-                share, partner_B = wide.mixed.share, wide.mixed.partner_B
-                # A permuted batch has the same mean and deviation: whitening commutes with it.
-                target_W = share * first_W + (1 - share) * second_W[partner_B]
-                error_BP = whiten(wide.mixed.projection_BP) - target_W
-                distance = _squared_correlation(error_BP, first_W) + _squared_correlation(
-                    error_BP, second_W
-                )
-                mix = self.mix_weight * self.redundancy_weight * distance
+            views, errors = squared_correlations(first_BP, second_BP, error_BP)
+            redundancy = views - diagonal_P.square().sum()
+            mix = self.mix_weight * self.redundancy_weight * errors
             total = alignment + self.redundancy_weight * redundancy + mix
         return Loss(
             total=total, parts={"alignment": alignment, "redundancy": redundancy, "mix": mix}
         )
 
-
-def whiten(projection_BP: Tensor) -> Tensor:
-    """Return columns of zero mean and unit (unbiased) deviation, floored at 1e-9.
-
-    The unbiased deviation with a division by B caps a perfect diagonal at (B - 1) / B; the
-    reference does so too (method.md 4.6).
-    """
-    std_P = projection_BP.std(dim=0).clamp_min(STD_FLOOR)
-    return (projection_BP - projection_BP.mean(dim=0)) / std_P
-
-
-def _squared_correlation(left_BP: Tensor, right_BP: Tensor) -> Tensor:
-    """Return the squared Frobenius norm of ``left.T @ right / B`` by the cheaper form."""
-    num, width = left_BP.shape
-    if num < width:
-        return ((left_BP @ left_BP.T) * (right_BP @ right_BP.T)).sum() / num**2
-    return (left_BP.T @ right_BP).square().sum() / num**2
+    def _mix_error(self, first_BP: Tensor, second_BP: Tensor, mixed: Mixed | None) -> Tensor | None:
+        """Return the whitened mix less its target, where there is a mix term."""
+        if not self.uses_mix:
+            return None
+        if mixed is None:
+            raise TrainingError("Barlow Twins with a mix_weight above 0 needs a mix of the views")
+        # A permuted batch has the same mean and deviation: whitening commutes with it.
+        partner_BP = shuffle(second_BP, mixed.partner_B)
+        error_BP = whiten(mixed.projection_BP).sub(first_BP, alpha=mixed.share)
+        return error_BP.sub(partner_BP, alpha=1 - mixed.share)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessera_core.errors import ConfigError, TrainingError
-from tessera_core.model.objectives.barlow import BarlowTwins, whiten
+from tessera_core.model.objectives.barlow import BarlowTwins
+from tessera_core.model.objectives.correlation import gram_is_cheaper, squared_correlations, whiten
 from tessera_core.model.objectives.interface import Mixed, Projections
 from tests.plain_forms import plain_barlow
 
@@ -247,6 +248,27 @@ def test_a_column_that_varies_less_than_the_floor_counts_as_constant():
     assert whiten(views[0])[:, 0].std() < 0.01
     assert value == pytest.approx(expected, rel=1e-9)
     assert max(column_error(*pair) for pair in zip(gradients, wanted, strict=True)) < 1e-9
+
+
+@pytest.mark.parametrize("has_error", [True, False])
+def test_the_form_with_fewer_operations_is_taken(has_error):
+    width, share = 100, 1.5 if has_error else 0.75
+
+    assert gram_is_cheaper(int(share * width) - 1, width, has_error=has_error)
+    assert not gram_is_cheaper(int(share * width), width, has_error=has_error)
+
+
+@pytest.mark.parametrize("shape", [NARROW, WIDE])
+def test_both_forms_take_a_batch_without_a_mix(shape):
+    (first, second, _), _ = random_views(shape, torch.float64)
+
+    views, errors = squared_correlations(first, second, None)
+
+    expected = (first.T @ second / len(first)).square().sum()
+    assert views.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert errors.item() == 0
+    found, wanted = (gradients_of(value, (first, second)) for value in (views, expected))
+    assert max(column_error(*pair) for pair in zip(found, wanted, strict=True)) < 1e-12
 
 
 def test_a_mix_term_without_a_mix_is_refused():
