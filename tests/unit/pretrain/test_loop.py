@@ -13,9 +13,12 @@ from tessera_core.domain.norms import BandStats
 from tessera_core.errors import ArtifactError, TrainingError
 from tessera_core.model.objectives.barlow import BarlowTwins
 from tessera_core.model.objectives.interface import Projections
+from tessera_core.model.objectives.sigreg import SIGReg
+from tessera_core.model.objectives.vicreg import VICReg
 from tessera_core.model.projector import build_projector
 from tessera_core.model.spectrum import rank_me
 from tessera_core.pretrain.batches import draw_batch, rows_of_step
+from tessera_core.pretrain.config import OBJECTIVES
 from tessera_core.pretrain.loop import build_optimizer, due, embedding_rank, train, training_loss
 from tessera_core.pretrain.objective import build_objective
 from tessera_core.testing.models import TINY_SHAPE, tiny_encoder, tiny_settings
@@ -299,6 +302,8 @@ def test_batch_norm_sees_each_view_alone(parts):
     [
         ({"mix_weight": 0.0}, 2),
         ({"mix_weight": 1.0}, 3),
+        ({"objective": "vicreg", "mix_weight": 1.0}, 2),
+        ({"objective": "sigreg", "mix_weight": 1.0}, 2),
     ],
 )
 def test_a_mix_is_projected_only_for_an_objective_that_uses_it(parts, settings, num_passes):
@@ -325,6 +330,36 @@ def test_the_loss_reaches_encoder_and_projector(parts):
         if not torch.equal(value, before[name])
     }
     assert changed == {"encoder", "projector"}
+
+
+def test_the_settings_name_the_objective_and_weigh_barlow_twins():
+    built = [
+        build_objective(tiny_settings(objective=name, redundancy_weight=0.25, mix_weight=0.5))
+        for name in OBJECTIVES
+    ]
+
+    assert built == [BarlowTwins(redundancy_weight=0.25, mix_weight=0.5), VICReg(), SIGReg()]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts_logged"),
+    [
+        ("vicreg", {"loss/invariance", "loss/variance", "loss/covariance"}),
+        ("sigreg", {"loss/invariance", "loss/gaussian"}),
+    ],
+)
+def test_the_other_objectives_train_and_resume_bit_for_bit(tmp_path, name, parts_logged):
+    settings = replace(SETTINGS, objective=name)
+    whole = run(tmp_path / "whole", settings)
+
+    with pytest.raises(Power):
+        run(tmp_path / "cut", settings, tracker=CutTracker(3))
+    resumed = run(tmp_path / "cut", settings)
+
+    assert are_equal(weights(whole.encoder), weights(resumed.encoder))
+    assert whole.history == resumed.history
+    logged = {key for record in whole.history for key in record if key.startswith("loss/")}
+    assert logged == parts_logged | {"loss/total"}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import torch
 from tessera_core.errors import TrainingError
 from tessera_core.model.objectives.barlow import BarlowTwins
 from tessera_core.model.objectives.interface import Mixed, Projections
+from tessera_core.model.objectives.sigreg import SIGReg
+from tessera_core.model.objectives.vicreg import VICReg
 
-OBJECTIVES = [BarlowTwins(redundancy_weight=0.005, mix_weight=0.7)]
+OBJECTIVES = [BarlowTwins(redundancy_weight=0.005, mix_weight=0.7), VICReg(), SIGReg()]
 NARROW, WIDE = (12, 40), (40, 12)
 
 each_objective = pytest.mark.parametrize(
