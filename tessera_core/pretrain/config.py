@@ -1,8 +1,12 @@
 """Settings of the pretrain stage."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from tessera_core.errors import ConfigError
+from tessera_core.errors import ConfigError, did_you_mean
+
+OBJECTIVES: Final = ("barlow_twins", "vicreg", "sigreg")
+"""Names only: the losses themselves need torch, which reading settings does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +49,14 @@ class PretrainConfig:
     projector_layers: int
     """Linear layers of the projector."""
 
+    objective: str
+    """``barlow_twins`` (as TESSERA was trained), ``vicreg`` or ``sigreg``."""
+
     redundancy_weight: float
     """Lambda of Barlow Twins (method.md 4.6)."""
 
     mix_weight: float
-    """Mu of the mix term; 0 leaves it out."""
+    """Mu of Barlow Twins' mix term; 0 leaves it out."""
 
     peak_lr: float
     """Learning rate at the end of warm-up, before the group multipliers."""
@@ -86,6 +93,11 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(
+                f"pretrain.objective is {self.objective!r}. "
+                f"{did_you_mean(self.objective, OBJECTIVES)}"
+            )
         for name in (
             "num_steps", "view_length", "model_dim", "num_layers", "num_heads",
             "feedforward_dim", "embedding_dim", "projector_dim", "projector_layers",

@@ -13,8 +13,8 @@ from tqdm import trange
 
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.norms import NormStats
-from tessera_core.model.barlow import BarlowLoss, barlow_twins
 from tessera_core.model.encoder import Encoder
+from tessera_core.model.objectives.interface import Loss, Mixed, Objective, Projections
 from tessera_core.model.projector import build_projector
 from tessera_core.model.shape import EncoderConfig
 from tessera_core.model.spectrum import rank_me
@@ -23,6 +23,7 @@ from tessera_core.pretrain.batches import Batch, draw_batch
 from tessera_core.pretrain.checkpoint import load_checkpoint, save_checkpoint
 from tessera_core.pretrain.config import PretrainConfig
 from tessera_core.pretrain.health import require_finite, require_rank
+from tessera_core.pretrain.objective import build_objective
 from tessera_core.pretrain.schedule import learning_rate, set_learning_rate
 
 History = list[dict[str, Any]]
@@ -67,6 +68,7 @@ def train(
     encoder = Encoder(shape)
     projector = build_projector(config.embedding_dim, config.projector_dim, config.projector_layers)
     model = nn.ModuleDict({"encoder": encoder, "projector": projector})
+    objective = build_objective(config)
     optimizer = build_optimizer(model, config)
     start, history = load_checkpoint(checkpoints, model, optimizer)
     began = time.perf_counter()
@@ -77,10 +79,10 @@ def train(
             batch_size=config.batch_size, view_length=config.view_length, seed=config.seed,
         )  # fmt: skip
         set_learning_rate(optimizer, learning_rate(step, config))
-        # Dropout is the only other randomness: seeding it by step makes resuming exact.
+        # All other randomness, dropout's and the objective's: seeding by step makes resuming exact.
         torch.manual_seed(config.seed + 1_000_003 * (step + 1))
         model.train()
-        loss = training_loss(encoder, projector, batch, config)
+        loss = training_loss(encoder, projector, batch, objective, torch.default_generator)
         loss.total.backward()
         grad_norm = clip_grad_norm_(model.parameters(), config.max_grad_norm)
         require_finite(step, loss=loss.total.item(), gradient=grad_norm.item())
@@ -103,33 +105,32 @@ def train(
 
 
 def training_loss(
-    encoder: Encoder, projector: nn.Sequential, batch: Batch, config: PretrainConfig
-) -> BarlowLoss:
-    """Return the loss of a batch."""
+    encoder: Encoder,
+    projector: nn.Sequential,
+    batch: Batch,
+    objective: Objective,
+    generator: torch.Generator,
+) -> Loss:
+    """Return the loss of a batch; a mix is made only for an objective that uses it."""
     # Batch norm must see each view alone: one pass per view.
     first_BP, second_BP = projector(encoder(*batch.first)), projector(encoder(*batch.second))
-    mixed_BP = projector(encoder(*batch.mixed())) if config.mix_weight else None
-    return barlow_twins(
-        first_BP,
-        second_BP,
-        redundancy_weight=config.redundancy_weight,
-        mixed_BP=mixed_BP,
-        mix_share=batch.mix_share,
-        partner_B=batch.partner_B,
-        mix_weight=config.mix_weight,
-    )
+    mixed = None
+    if objective.uses_mix:
+        mixed = Mixed(
+            projection_BP=projector(encoder(*batch.mixed())),
+            share=batch.mix_share,
+            partner_B=batch.partner_B,
+        )
+    projections = Projections(first_BP=first_BP, second_BP=second_BP, mixed=mixed)
+    return objective(projections, generator=generator)
 
 
-def measure(
-    step: int, loss: BarlowLoss, encoder: Encoder, batch: Batch, rate: float
-) -> dict[str, Any]:
+def measure(step: int, loss: Loss, encoder: Encoder, batch: Batch, rate: float) -> dict[str, Any]:
     """Return one record of the history."""
     return {
         "step": step,
         "loss/total": loss.total.item(),
-        "loss/alignment": loss.alignment.item(),
-        "loss/redundancy": loss.redundancy.item(),
-        "loss/mix": loss.mix.item(),
+        **{f"loss/{name}": part.item() for name, part in loss.parts.items()},
         "rank/embedding": embedding_rank(encoder, batch),
         "views/overlap": batch.overlap,
         "lr": rate,

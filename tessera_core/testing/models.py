@@ -40,6 +40,7 @@ TINY_SETTINGS: Final = PretrainConfig(
     dropout=TINY_SHAPE.dropout,
     projector_dim=20,
     projector_layers=3,
+    objective="barlow_twins",
     redundancy_weight=0.005,
     mix_weight=1.0,
     peak_lr=0.01,

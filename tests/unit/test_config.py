@@ -16,6 +16,7 @@ OTHER_VALUES = {
     "simulate.year": 2020,
     "ingest.source": "tiles", "ingest.year": 2020, "ingest.bbox": [4.0, 50.0, 5.0, 51.0],
     "ingest.offset_policy": "removed_upstream", "ingest.resampling": "nearest",
+    "pretrain.objective": "vicreg",
     "evaluate.labels": "data/labels", "evaluate.labels_per_class": [1, 5],
     "audit.require_sources": False,
 }  # fmt: skip
@@ -165,6 +166,7 @@ def test_a_whole_number_passes_as_a_float(changed):
         ("pretrain__dropout", 1.0, r"dropout is 1\.0, expected 0\.\.1"),
         ("pretrain__peak_lr", 0.0, r"peak_lr is 0\.0, expected above 0"),
         ("pretrain__mix_weight", -1.0, r"mix_weight is -1\.0, expected 0 or more"),
+        ("pretrain__objective", "vicrag", r"objective is 'vicrag'\. Did you mean 'vicreg'\?"),
         ("shuffle__val_share", 1.0, r"val_share 1\.0 and test_share .* must be"),
         ("register__model_name", "a/b", r"model_name is 'a/b', expected letters"),
         ("register__min_gain", -0.1, "must be 0 or more"),

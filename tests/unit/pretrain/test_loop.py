@@ -11,11 +11,16 @@ from torch import nn
 
 from tessera_core.domain.norms import BandStats
 from tessera_core.errors import ArtifactError, TrainingError
-from tessera_core.model.barlow import barlow_twins
+from tessera_core.model.objectives.barlow import BarlowTwins
+from tessera_core.model.objectives.interface import Projections
+from tessera_core.model.objectives.sigreg import SIGReg
+from tessera_core.model.objectives.vicreg import VICReg
 from tessera_core.model.projector import build_projector
 from tessera_core.model.spectrum import rank_me
 from tessera_core.pretrain.batches import draw_batch, rows_of_step
+from tessera_core.pretrain.config import OBJECTIVES
 from tessera_core.pretrain.loop import build_optimizer, due, embedding_rank, train, training_loss
+from tessera_core.pretrain.objective import build_objective
 from tessera_core.testing.models import TINY_SHAPE, tiny_encoder, tiny_settings
 from tessera_core.testing.pixels import NORMS, make_pixels, random_pixels
 from tessera_core.testing.tracker import InMemoryTracker
@@ -274,37 +279,52 @@ def test_gradients_are_clipped_to_the_global_norm(tmp_path):
     assert moved[1] > 1e-3
 
 
+def loss_of(parts, objective):
+    return training_loss(*parts, objective, torch.Generator().manual_seed(2))
+
+
 def test_batch_norm_sees_each_view_alone(parts):
     encoder, projector, batch = parts
     projector.train()
+    objective = BarlowTwins(redundancy_weight=0.005, mix_weight=0.0)
 
-    found = training_loss(encoder, projector, batch, tiny_settings(mix_weight=0.0))
+    found = loss_of(parts, objective)
 
     views = encoder(*batch.first), encoder(*batch.second)
-    apart = barlow_twins(*map(projector, views), redundancy_weight=0.005)
-    together = barlow_twins(*projector(torch.cat(views)).chunk(2), redundancy_weight=0.005)
+    apart, together = (
+        objective(Projections(first_BP=first, second_BP=second), generator=torch.Generator())
+        for first, second in (map(projector, views), projector(torch.cat(views)).chunk(2))
+    )
     assert found.total.item() == apart.total.item()
     assert abs(found.total.item() - together.total.item()) > 1e-3
-    assert found.mix.item() == 0
+    assert found.parts["mix"].item() == 0
 
 
-def test_a_mix_weight_of_0_saves_the_third_pass(parts):
-    encoder, projector, batch = parts
+@pytest.mark.parametrize(
+    ("settings", "num_passes"),
+    [
+        ({"mix_weight": 0.0}, 2),
+        ({"mix_weight": 1.0}, 3),
+        ({"objective": "vicreg", "mix_weight": 1.0}, 2),
+        ({"objective": "sigreg", "mix_weight": 1.0}, 2),
+    ],
+)
+def test_a_mix_is_projected_only_for_an_objective_that_uses_it(parts, settings, num_passes):
+    _, projector, _ = parts
+    projector.train()
 
-    training_loss(encoder, projector.train(), batch, tiny_settings(mix_weight=0.0))
-    without = projector[1].num_batches_tracked.item()
-    training_loss(encoder, projector, batch, tiny_settings(mix_weight=1.0))
+    loss_of(parts, build_objective(tiny_settings(**settings)))
 
-    assert (without, projector[1].num_batches_tracked.item()) == (2, 5)
+    assert projector[1].num_batches_tracked.item() == num_passes
 
 
 def test_the_loss_reaches_encoder_and_projector(parts):
-    encoder, projector, batch = parts
+    encoder, projector, _ = parts
     model = nn.ModuleDict({"encoder": encoder.train(), "projector": projector.train()})
     optimizer = build_optimizer(model, SETTINGS)
     before = copy.deepcopy(model.state_dict())
 
-    training_loss(encoder, projector, batch, SETTINGS).total.backward()
+    loss_of(parts, build_objective(SETTINGS)).total.backward()
     optimizer.step()
 
     changed = {
@@ -313,6 +333,36 @@ def test_the_loss_reaches_encoder_and_projector(parts):
         if not torch.equal(value, before[name])
     }
     assert changed == {"encoder", "projector"}
+
+
+def test_the_settings_name_the_objective_and_weigh_barlow_twins():
+    built = [
+        build_objective(tiny_settings(objective=name, redundancy_weight=0.25, mix_weight=0.5))
+        for name in OBJECTIVES
+    ]
+
+    assert built == [BarlowTwins(redundancy_weight=0.25, mix_weight=0.5), VICReg(), SIGReg()]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts_logged"),
+    [
+        ("vicreg", {"loss/invariance", "loss/variance", "loss/covariance"}),
+        ("sigreg", {"loss/invariance", "loss/gaussian"}),
+    ],
+)
+def test_the_other_objectives_train_and_resume_bit_for_bit(tmp_path, name, parts_logged):
+    settings = replace(SETTINGS, objective=name)
+    whole = run(tmp_path / "whole", settings)
+
+    with pytest.raises(Power):
+        run(tmp_path / "cut", settings, tracker=CutTracker(3))
+    resumed = run(tmp_path / "cut", settings)
+
+    assert are_equal(weights(whole.encoder), weights(resumed.encoder))
+    assert whole.history == resumed.history
+    logged = {key for record in whole.history for key in record if key.startswith("loss/")}
+    assert logged == parts_logged | {"loss/total"}
 
 
 @pytest.mark.parametrize(
