@@ -36,6 +36,9 @@ def describe(stage: str, facts: Mapping[str, Any]) -> str:
             counts = facts["num_pixels"]
             return ", ".join(f"{split} {count:,}" for split, count in counts.items())
         case "pretrain":
+            if facts.get("imported"):
+                source = facts["imported"]
+                return f"{facts['num_parameters']:,} parameters, imported as {source['family']}"
             final = facts["final"]
             return (
                 f"{facts['num_parameters']:,} parameters, {facts['num_steps']} steps, "

@@ -1,6 +1,7 @@
 """What a run shows to people: Prefect artifacts, the MLflow run, the closing summary."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from flows.context import Context
@@ -30,6 +31,8 @@ def run_key(context: Context) -> str:
 def run_name(context: Context) -> str:
     """Return a name that people can tell runs apart by."""
     settings = context.config.pretrain
+    if settings.imported is not None:
+        return f"imported-{Path(settings.imported).name}-{run_key(context)[:6]}"
     return f"d{settings.model_dim}-s{settings.num_steps}-seed{settings.seed}-{run_key(context)[:6]}"
 
 

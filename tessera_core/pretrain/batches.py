@@ -25,6 +25,9 @@ VIEW_STREAM: Final = 1
 class Batch:
     """Two views of the same d-pixels, and how to mix them."""
 
+    rows: npt.NDArray[np.int64]
+    """(B,), which d-pixels of the train split they are."""
+
     first: tuple[Tensor, Tensor]
     """S2 (B, K, 11) and S1 (B, K, 3) tokens of the first view."""
 
@@ -79,6 +82,7 @@ def draw_batch(
         (torch.from_numpy(optical.take(s2)), torch.from_numpy(radar.take(s1))) for s2, s1 in chosen
     )
     return Batch(
+        rows=rows,
         first=first,
         second=second,
         partner_B=torch.from_numpy(rng.permutation(len(rows))),

@@ -52,6 +52,17 @@ class PretrainConfig:
     objective: str
     """``barlow_twins`` (as TESSERA was trained), ``vicreg`` or ``sigreg``."""
 
+    fake_quantise: bool
+    """Train behind int8: the projector sees embeddings as codes would give them back."""
+
+    teacher: str | None
+    """Folder of a model artifact to distil from, relative to the checkout, or null. The student's
+    prefixes (16, 32, 64, ... values) then stand on their own; ``objective`` is not used."""
+
+    imported: str | None
+    """Folder of a model artifact to take as it is, relative to the checkout, or null. Nothing is
+    trained: released weights enter the cycle this way, to be scored and registered."""
+
     redundancy_weight: float
     """Lambda of Barlow Twins (method.md 4.6)."""
 
@@ -117,6 +128,15 @@ class PretrainConfig:
         for name in ("dropout", "warmup_share", "plateau_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 0..1")
+        self._check_sources_and_shares()
+
+    def _check_sources_and_shares(self) -> None:
+        """Check settings that must fit each other."""
+        if self.teacher is not None and self.imported is not None:
+            raise ConfigError(
+                "pretrain.teacher and pretrain.imported are both set: a model is either distilled "
+                "or taken as it is; set one of them to null"
+            )
         if not self.warmup_share + self.plateau_share < 1:
             raise ConfigError(
                 f"pretrain.warmup_share {self.warmup_share} and plateau_share "

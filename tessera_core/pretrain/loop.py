@@ -13,9 +13,9 @@ from tqdm import trange
 
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.norms import NormStats
+from tessera_core.model.embed import ModelArtifact
 from tessera_core.model.encoder import Encoder
-from tessera_core.model.objectives.interface import Loss, Mixed, Objective, Projections
-from tessera_core.model.projector import build_projector
+from tessera_core.model.objectives.interface import Loss
 from tessera_core.model.shape import EncoderConfig
 from tessera_core.model.spectrum import rank_me
 from tessera_core.ports import Tracker
@@ -23,8 +23,8 @@ from tessera_core.pretrain.batches import Batch, draw_batch
 from tessera_core.pretrain.checkpoint import load_checkpoint, save_checkpoint
 from tessera_core.pretrain.config import PretrainConfig
 from tessera_core.pretrain.health import require_finite, require_rank
-from tessera_core.pretrain.objective import build_objective
 from tessera_core.pretrain.schedule import learning_rate, set_learning_rate
+from tessera_core.pretrain.task import build_task
 
 History = list[dict[str, Any]]
 
@@ -49,6 +49,7 @@ def train(
     checkpoints: Path,
     tracker: Tracker,
     probe: Callable[[Encoder], float] | None,
+    teacher: ModelArtifact | None = None,
 ) -> Trained:
     """Train an encoder, going on from the newest checkpoint where there is one.
 
@@ -60,15 +61,15 @@ def train(
         checkpoints: Folder that belongs to this run's identity alone.
         tracker: Where numbers go while training.
         probe: Scores the encoder on labels, to watch; nothing is selected by it.
+        teacher: A frozen model to distil from, or None for self-supervision.
 
     Raises:
         TrainingError: The loss is not finite or the embeddings collapse.
     """
     torch.manual_seed(config.seed)
     encoder = Encoder(shape)
-    projector = build_projector(config.embedding_dim, config.projector_dim, config.projector_layers)
-    model = nn.ModuleDict({"encoder": encoder, "projector": projector})
-    objective = build_objective(config)
+    task = build_task(config, shape, pixels, teacher)
+    model = nn.ModuleDict({"encoder": encoder, "head": task.head})
     optimizer = build_optimizer(model, config)
     start, history = load_checkpoint(checkpoints, model, optimizer)
     began = time.perf_counter()
@@ -82,7 +83,7 @@ def train(
         # All other randomness, dropout's and the objective's: seeding by step makes resuming exact.
         torch.manual_seed(config.seed + 1_000_003 * (step + 1))
         model.train()
-        loss = training_loss(encoder, projector, batch, objective, torch.default_generator)
+        loss = task.loss(encoder, batch, torch.default_generator)
         loss.total.backward()
         grad_norm = clip_grad_norm_(model.parameters(), config.max_grad_norm)
         require_finite(step, loss=loss.total.item(), gradient=grad_norm.item())
@@ -102,27 +103,6 @@ def train(
         if due(step, config.save_every, config.num_steps):
             save_checkpoint(checkpoints, step + 1, model, optimizer, history)
     return Trained(encoder=encoder.eval(), history=history)
-
-
-def training_loss(
-    encoder: Encoder,
-    projector: nn.Sequential,
-    batch: Batch,
-    objective: Objective,
-    generator: torch.Generator,
-) -> Loss:
-    """Return the loss of a batch; a mix is made only for an objective that uses it."""
-    # Batch norm must see each view alone: one pass per view.
-    first_BP, second_BP = projector(encoder(*batch.first)), projector(encoder(*batch.second))
-    mixed = None
-    if objective.uses_mix:
-        mixed = Mixed(
-            projection_BP=projector(encoder(*batch.mixed())),
-            share=batch.mix_share,
-            partner_B=batch.partner_B,
-        )
-    projections = Projections(first_BP=first_BP, second_BP=second_BP, mixed=mixed)
-    return objective(projections, generator=generator)
 
 
 def measure(step: int, loss: Loss, encoder: Encoder, batch: Batch, rate: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,13 @@ from tessera_core.model.releases import student_shape
 from tessera_core.pretrain.loop import train
 from tessera_core.pretrain.probe import linear_probe_accuracy, thin_classes
 from tessera_core.records.code import closure_digest
-from tessera_core.records.files import FileDigest, digest_json, write_json
+from tessera_core.records.files import (
+    FileDigest,
+    atomic_folder,
+    digest_file,
+    digest_json,
+    write_json,
+)
 from tessera_core.records.labels import UNLABELLED, label_folders, label_sources, read_labels
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.outcome import Outcome
@@ -40,13 +47,18 @@ MIN_CLASSES = 2
 
 
 def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
-    """Return the label rasters that the probe watches learning by."""
-    return label_sources(_label_folders(config, paths), paths.root)
+    """Return the label rasters of the probe, and the models that training starts from."""
+    labels = label_sources(_label_folders(config, paths), paths.root)
+    given = (config.pretrain.teacher, config.pretrain.imported)
+    models = [paths.root / folder / MANIFEST_NAME for folder in given if folder is not None]
+    return (*labels, *(digest_file(path, paths.root) for path in models))
 
 
 def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
-    """Train an encoder on the train split and write it as a model artifact."""
+    """Train an encoder on the train split, or take an imported one, as a model artifact."""
     settings = config.pretrain
+    if settings.imported is not None:
+        return _take_imported(settings, paths)
     # Sums in another order give other digits, and some kernels are not repeatable.
     torch.set_num_threads(settings.num_threads)
     torch.use_deterministic_algorithms(True)
@@ -55,6 +67,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     shards = Manifest.read(paths.shards)
     norms = read_norms(paths.shards)
     feed = open_feed(paths.shards, "train", paths.feed_cache)
+    teacher = None if settings.teacher is None else load_artifact(paths.root / settings.teacher)
     model = model_config(settings)
     probe = _build_probe(config, paths, feed, norms, model) if settings.probe_every else None
     trained = train(
@@ -62,9 +75,10 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         model.encoder,
         feed.pixels,
         norms,
-        checkpoints=paths.checkpoints / _run_identity(config, shards),
+        checkpoints=paths.checkpoints / _run_identity(config, shards, teacher),
         tracker=ports.tracker,
         probe=probe,
+        teacher=teacher,
     )
     canaries = feed.pixels.take(np.arange(min(NUM_CANARIES, len(feed.pixels))))
     write_artifact(paths.model, trained.encoder, model, norms, canaries)
@@ -77,6 +91,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         "num_train_pixels": len(feed.pixels),
         "model_digest": load_artifact(paths.model).digest,
         "shards": shards.digest,
+        "teacher": None if teacher is None else teacher.digest,
         "final": {name: value for name, value in last.items() if name != "step"},
     }
     outputs = (paths.model / MANIFEST_NAME, paths.training / "history.json")
@@ -93,14 +108,40 @@ def model_config(settings: PretrainConfig) -> ModelConfig:
         embedding_dim=settings.embedding_dim,
         dropout=settings.dropout,
     )
-    return own_config(shape)
+    return own_config(shape, is_matryoshka=settings.teacher is not None)
 
 
-def _run_identity(config: PlatformConfig, shards: Manifest) -> str:
+def _take_imported(settings: PretrainConfig, paths: Paths) -> Outcome:
+    """Copy an imported artifact to where training would have left one."""
+    source = paths.root / str(settings.imported)
+    artifact = load_artifact(source)
+    with atomic_folder(paths.model) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    write_json(paths.training / "history.json", [])
+    facts = {
+        "seed": settings.seed,
+        "num_steps": 0,
+        "num_parameters": count_parameters(artifact.encoder),
+        "num_train_pixels": 0,
+        "model_digest": artifact.digest,
+        "shards": Manifest.read(paths.shards).digest,
+        "teacher": None,
+        "imported": {
+            "family": artifact.config.family,
+            **Manifest.read(source).facts.get("source", {}),
+        },
+        "final": {},
+    }
+    outputs = (paths.model / MANIFEST_NAME, paths.training / "history.json")
+    return Outcome(outputs=outputs, facts=facts)
+
+
+def _run_identity(config: PlatformConfig, shards: Manifest, teacher: ModelArtifact | None) -> str:
     """Return the name of the checkpoint folder: only an equal run may go on from it."""
     identity = {
         "config": config.section("pretrain"),
         "shards": shards.digest,
+        "teacher": None if teacher is None else teacher.digest,
         "code": closure_digest(__name__),
     }
     return digest_json(identity)[:16]

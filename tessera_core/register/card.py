@@ -21,12 +21,11 @@ def render_card(
         f"# {name} version {version}",
         "",
         f"{SIMULATED if evaluate.facts['simulated'] else ''}"
-        "Self-supervised encoder of Sentinel-1/2 pixel years (TESSERA method: two sparse random "
-        "temporal views, Barlow Twins, mix term, global shuffle).",
+        "Encoder of Sentinel-1/2 pixel years by the TESSERA method.",
         "",
         f"- decision: **{decision.alias}**: {'; '.join(decision.reasons)}",
         f"- parameters: {facts['num_parameters']:,}",
-        f"- trained on {facts['num_train_pixels']:,} d-pixels for {facts['num_steps']} steps",
+        _origin(facts),
         f"- model digest: `{facts['model_digest']}`",
         f"- receipts: pretrain `{pretrain.digest}`, evaluate `{evaluate.digest}`",
         f"- code: commit `{pretrain.code.commit}`{' (changed since)' * pretrain.code.dirty}",
@@ -40,6 +39,19 @@ def render_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _origin(facts: Mapping[str, Any]) -> str:
+    """Return where the weights come from."""
+    if source := facts.get("imported"):
+        file = f", from `{source['file']}`, sha256 `{source['sha256']}`" if "file" in source else ""
+        return f"- imported, not trained here: family {source['family']}{file}"
+    how = "self-supervised: two sparse random temporal views of one d-pixel should agree"
+    if facts.get("teacher"):
+        how = f"distilled from model `{facts['teacher']}`, so that prefixes can be used alone"
+    return (
+        f"- trained on {facts['num_train_pixels']:,} d-pixels for {facts['num_steps']} steps, {how}"
+    )
 
 
 def _score_rows(headline: Mapping[str, Any]) -> list[str]:

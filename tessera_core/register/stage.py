@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import InputError, RecordError
@@ -49,12 +50,14 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     if known is not None and _is_settled(paths.registration, known, incumbent, evaluate, rule):
         return _outcome(paths)
     decision = _decide(incumbent, model.digest, evaluate, config, paths)
-    version = known or registry.register(
-        paths.model, _tags(config, ports, model, pretrain, evaluate)
-    )
-    registry.set_alias(
-        decision.alias, version.version, {"tessera.reasons": "; ".join(decision.reasons)}
-    )
+    tags = _tags(config, ports, model, pretrain, evaluate)
+    version = known or registry.register(paths.model, tags)
+    reasons = {"tessera.reasons": "; ".join(decision.reasons)}
+    if not version.receipt:
+        # Imported weights are registered before they are scored; this run is their first score.
+        version = replace(version, receipt=evaluate.digest)
+        reasons |= tags
+    registry.set_alias(decision.alias, version.version, reasons)
     champion = version if decision.alias == CHAMPION else incumbent
     if champion is None:
         raise RecordError("the registry lost its champion while this run was deciding; run again")

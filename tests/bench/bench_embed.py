@@ -54,14 +54,18 @@ def candidate(model: Encoder, tile: Tile, family: Family) -> Callable[[], Array]
     height, width = tile.shape
     rows, columns = np.divmod(np.arange(height * width), width)
 
+    def radar(cube: npt.NDArray[np.int16], days: npt.NDArray[np.int16]) -> RadarSeries:
+        return RadarSeries(backscatter_scaled_db=cube, day_of_year=days.astype(np.uint16))
+
     def embed() -> Array:
         scl = scl_from_mask(tile.masks)
         pixels = take_pixels(
             OpticalSeries(reflectance=tile.bands, scl=scl, day_of_year=tile.doys),
-            RadarSeries(backscatter_scaled_db=tile.sar_ascending, day_of_year=tile.sar_ascending_doy),
-            RadarSeries(backscatter_scaled_db=tile.sar_descending, day_of_year=tile.sar_descending_doy),
-            rows, columns,
-        )  # fmt: skip
+            radar(tile.sar_ascending, tile.sar_ascending_doy),
+            radar(tile.sar_descending, tile.sar_descending_doy),
+            rows,
+            columns,
+        )
         found = embed_pixels(artifact, pixels, batch_size=1024, precision=Precision.BFLOAT16)
         return found.reshape(height, width, -1)
 

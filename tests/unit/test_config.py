@@ -16,7 +16,8 @@ OTHER_VALUES = {
     "simulate.year": 2020,
     "ingest.source": "tiles", "ingest.year": 2020, "ingest.bbox": [4.0, 50.0, 5.0, 51.0],
     "ingest.offset_policy": "removed_upstream", "ingest.resampling": "nearest",
-    "pretrain.objective": "vicreg",
+    "pretrain.objective": "vicreg", "pretrain.fake_quantise": True,
+    "pretrain.teacher": "data/model", "pretrain.imported": "data/imported/a",
     "evaluate.labels": "data/labels", "evaluate.labels_per_class": [1, 5],
     "audit.require_sources": False,
 }  # fmt: skip

@@ -19,8 +19,8 @@ from tessera_core.model.projector import build_projector
 from tessera_core.model.spectrum import rank_me
 from tessera_core.pretrain.batches import draw_batch, rows_of_step
 from tessera_core.pretrain.config import OBJECTIVES
-from tessera_core.pretrain.loop import build_optimizer, due, embedding_rank, train, training_loss
-from tessera_core.pretrain.objective import build_objective
+from tessera_core.pretrain.loop import build_optimizer, due, embedding_rank, train
+from tessera_core.pretrain.task import SelfSupervised, build_objective
 from tessera_core.testing.models import TINY_SHAPE, tiny_encoder, tiny_settings
 from tessera_core.testing.pixels import NORMS, make_pixels, random_pixels
 from tessera_core.testing.tracker import InMemoryTracker
@@ -280,7 +280,9 @@ def test_gradients_are_clipped_to_the_global_norm(tmp_path):
 
 
 def loss_of(parts, objective):
-    return training_loss(*parts, objective, torch.Generator().manual_seed(2))
+    encoder, projector, batch = parts
+    task = SelfSupervised(head=projector, objective=objective, fake_quantise=False)
+    return task.loss(encoder, batch, torch.Generator().manual_seed(2))
 
 
 def test_batch_norm_sees_each_view_alone(parts):
