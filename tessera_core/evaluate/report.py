@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tessera_core.evaluate.tasks.result import SCORED
+from tessera_core.model.config import MATRYOSHKA_DIMS
 from tessera_core.records.page import render_page
 
 TEMPLATE_NAME: Final = "report.html.j2"
@@ -19,6 +20,10 @@ METRIC_LABELS: Final = {
 MODEL_LABELS: Final = {
     "encoder/linear": "trained encoder, linear probe",
     "encoder_int8/linear": "trained encoder, int8, linear probe",
+    **{
+        f"encoder_{dim}/linear": f"trained encoder, first {dim} values, linear probe"
+        for dim in MATRYOSHKA_DIMS
+    },
     "encoder/knn": "trained encoder, nearest neighbours",
     "encoder/ridge": "trained encoder, ridge regression",
     "random_encoder/linear": "untrained encoder, linear probe",

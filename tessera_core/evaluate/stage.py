@@ -80,6 +80,11 @@ def compute_features(labelled: Labelled, untrained: "ModelArtifact") -> FeatureS
     )
     return FeatureSets(
         encoder=labelled.embedding,
+        prefixes={
+            dim: labelled.embedding[:, :dim]
+            for dim in untrained.config.output.dims
+            if dim < labelled.embedding.shape[1]
+        },
         encoder_int8=quantise(labelled.embedding, untrained.config.output.coding).dequantise(),
         random_encoder=random_embedding,
         raw=raw_features(labelled.pixels),

@@ -112,6 +112,10 @@ def _predict(
     models: dict[str, tuple[Probe, npt.NDArray[np.float32]]] = {
         "encoder/linear": (predict_standardised_linear, features.encoder),
         "encoder_int8/linear": (predict_standardised_linear, features.encoder_int8),
+        **{
+            f"encoder_{dim}/linear": (predict_standardised_linear, values)
+            for dim, values in features.prefixes.items()
+        },
         "encoder/knn": (knn, features.encoder),
         "random_encoder/linear": (predict_standardised_linear, features.random_encoder),
         "random_encoder/knn": (knn, features.random_encoder),

@@ -23,6 +23,9 @@ class FeatureSets:
     encoder_int8: npt.NDArray[np.float32]
     """(N, D), the same after int8 quantisation, dequantised."""
 
+    prefixes: Mapping[int, npt.NDArray[np.float32]]
+    """Width -> (N, width), the first values of the embeddings, for a model that orders them."""
+
     random_encoder: npt.NDArray[np.float32]
     """(N, D), embeddings of an untrained encoder of the same shape."""
 

@@ -51,6 +51,7 @@ def separable(labelled: Labelled) -> FeatureSets:
     telling = (centres + rng.normal(size=shape)).astype(np.float32)
     return FeatureSets(
         encoder=telling,
+        prefixes={},
         encoder_int8=np.round(telling, 1),
         random_encoder=rng.normal(size=shape).astype(np.float32),
         raw=rng.normal(size=shape).astype(np.float32),
@@ -62,5 +63,9 @@ def uninformative(labelled: Labelled) -> FeatureSets:
     rng = np.random.default_rng(1)
     noise = [rng.normal(size=(len(labelled), NUM_FEATURES)).astype(np.float32) for _ in range(4)]
     return FeatureSets(
-        encoder=noise[0], encoder_int8=noise[1], random_encoder=noise[2], raw=noise[3]
+        encoder=noise[0],
+        prefixes={2: noise[0][:, :2]},
+        encoder_int8=noise[1],
+        random_encoder=noise[2],
+        raw=noise[3],
     )
