@@ -127,8 +127,8 @@ def _add_embed(
     parser.add_argument("--seed", type=int, default=0, help="of v1.0's random sampling")
     parser.add_argument("--repeats", type=int, default=1, help="random draws to average")
     parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32",
-        help="bfloat16 is faster where the device has it, and off by about 0.1 %%",
+        "--bfloat16", action="store_true",
+        help="multiply in bfloat16: faster where the device has it, off by about 0.1 %%",
     )  # fmt: skip
 
 
@@ -162,13 +162,11 @@ def _embed(chosen: argparse.Namespace) -> int:
         raise InputError(f"--repeats is {chosen.repeats}, expected 1 or more")
     from tessera_core.export.directory import Inference, embed_directory
     from tessera_core.model.artifact import best_device
-    from tessera_core.model.embed import Precision
 
     artifact = load_model(context, chosen.model, best_device())
-    how = Inference(
-        dim=chosen.dim, seed=chosen.seed, repeats=chosen.repeats,
-        precision=Precision(chosen.precision),
-    )  # fmt: skip
+    if chosen.bfloat16:
+        artifact = artifact.in_bfloat16()
+    how = Inference(dim=chosen.dim, seed=chosen.seed, repeats=chosen.repeats)
     for tile in chosen.tile:
         done = embed_directory(Path(tile), Path(chosen.out), artifact, how, as_float=chosen.float32)
         rows, columns = done.shape

@@ -17,9 +17,9 @@ class TesseraEncoder(PythonModel):
         """Read the artifact strictly and check its canaries."""
         from pathlib import Path
 
-        from tessera_core.model.artifact import load_artifact
+        from tessera_core.model.artifact import best_device, load_artifact
 
-        self._artifact = load_artifact(Path(context.artifacts["tessera"]))
+        self._artifact = load_artifact(Path(context.artifacts["tessera"]), best_device())
 
     def predict(
         self,

@@ -45,10 +45,10 @@ def run(config: "PlatformConfig", paths: Paths, ports: Ports) -> Outcome:
 
     A task without enough labels is skipped with a reason; that is not an error.
     """
-    from tessera_core.model.artifact import load_artifact, random_artifact
+    from tessera_core.model.artifact import best_device, load_artifact, random_artifact
     from tessera_core.model.embed import use_one_thread
 
-    artifact = load_artifact(paths.model)
+    artifact = load_artifact(paths.model, best_device())
     untrained = random_artifact(artifact, config.evaluate.seed)
     use_one_thread()
     gathered = gather(config, paths, artifact)

@@ -12,6 +12,9 @@ class ExportConfig:
     batch_size: int
     """D-pixels per forward pass."""
 
+    bfloat16: bool
+    """Multiply in bfloat16: faster where the device has it, about 0.1 % off what was scored."""
+
     chunk_size: int
     """Edge of an inner Zarr chunk in pixels."""
 

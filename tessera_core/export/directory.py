@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tessera_core.domain.embedding import Embedding, quantise
 from tessera_core.domain.tile import take_pixels
 from tessera_core.ingest.sources.tiles import read_inside, read_series
-from tessera_core.model.embed import ModelArtifact, Precision, embed_pixels
+from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.records.files import atomic_file, storage_errors
 
 BATCH_SIZE: Final = 1024
@@ -30,9 +30,6 @@ class Inference:
 
     repeats: int = 1
     """Draws to average, for a random sampling rule."""
-
-    precision: Precision = Precision.FLOAT32
-    """Numbers to multiply in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +94,6 @@ def _embed(tile: Path, artifact: ModelArtifact, how: Inference) -> npt.NDArray[n
             artifact,
             pixels,
             batch_size=BATCH_SIZE,
-            precision=how.precision,
             dim=dim,
             seed=how.seed,
             repeats=how.repeats,

@@ -17,7 +17,7 @@ from tessera_core.export.store import root_attributes, write_store
 from tessera_core.export.tiles import EXPORT_KIND
 from tessera_core.export.validate import validate_export
 from tessera_core.export.zones import zones_of
-from tessera_core.model.artifact import load_artifact
+from tessera_core.model.artifact import best_device, load_artifact
 from tessera_core.model.embed import use_one_thread
 from tessera_core.records.files import (
     FileDigest,
@@ -88,13 +88,15 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     """
     champion = read_champion(paths)
     use_one_thread()
-    artifact = load_artifact(paths.champion)
+    artifact = load_artifact(paths.champion, best_device())
     if artifact.digest != champion.model_digest:
         raise ArtifactError(
             f"{paths.champion} holds model {artifact.digest[:12]}, but the registration names "
             f"{champion.model_digest[:12]} as version {champion.version} of "
             f"{champion.model_name}; run `tessera register` again"
         )
+    if config.export.bfloat16:
+        artifact = artifact.in_bfloat16()
     samples = Manifest.read(paths.samples)
     identity = {
         "model_digest": champion.model_digest,

@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         return embedding_BE
 
     def in_bfloat16(self) -> Self:
-        """Return a copy whose sensor encoders compute in bfloat16.
+        """Return a copy whose sensor encoders compute in bfloat16, days of year excepted.
 
         Fusion and reducer, which run once per d-pixel and decide its last digits, stay as they are.
         """

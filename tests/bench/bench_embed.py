@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tessera_core.domain.scl import scl_from_mask
 from tessera_core.domain.tile import OpticalSeries, RadarSeries, take_pixels
 from tessera_core.model.checkpoint import read_checkpoint
-from tessera_core.model.embed import ModelArtifact, Precision, embed_pixels
+from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.model.family import Family
 from tessera_core.model.releases import RELEASES
 from tests.bench.faithful import v1_0, v2
@@ -48,9 +48,10 @@ def candidate(model: Encoder, tile: Tile, family: Family) -> Callable[[], Array]
         path = Path(folder) / "weights.pt"
         torch.save(model.checkpoint(), path)
         found = read_checkpoint(path, family)
-    artifact = ModelArtifact(
+    exact = ModelArtifact(
         encoder=found.encoder, config=found.config, norms=RELEASES[family].norms, digest=""
     )
+    artifact = exact.in_bfloat16()
     height, width = tile.shape
     rows, columns = np.divmod(np.arange(height * width), width)
 
@@ -66,7 +67,7 @@ def candidate(model: Encoder, tile: Tile, family: Family) -> Callable[[], Array]
             rows,
             columns,
         )
-        found = embed_pixels(artifact, pixels, batch_size=1024, precision=Precision.BFLOAT16)
+        found = embed_pixels(artifact, pixels, batch_size=1024)
         return found.reshape(height, width, -1)
 
     return embed

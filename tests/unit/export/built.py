@@ -15,7 +15,7 @@ from tessera_core.export.zones import zones_of
 from tessera_core.records.manifest import write_manifest
 
 DIMENSIONS = 16
-SETTINGS = ExportConfig(batch_size=64, chunk_size=8, shard_size=16)
+SETTINGS = ExportConfig(batch_size=64, bfloat16=False, chunk_size=8, shard_size=16)
 GRIDS: dict[tuple[str, int], TileGrid] = {
     ("east", 2021): TileGrid(epsg=32631, west=500300, north=5629700, width=20, height=18),
     ("east", 2022): TileGrid(epsg=32631, west=500300, north=5629700, width=20, height=18),
