@@ -19,7 +19,7 @@ OTHER_VALUES = {
     "pretrain.objective": "vicreg", "pretrain.fake_quantise": True,
     "pretrain.teacher": "data/model", "pretrain.imported": "data/imported/a",
     "evaluate.labels": "data/labels", "evaluate.labels_per_class": [1, 5],
-    "audit.require_sources": False,
+    "export.bfloat16": True, "audit.require_sources": False,
 }  # fmt: skip
 """Where adding to the shipped value would leave its range."""
 
