@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tessera_core.ports import RegisteredModel
@@ -62,6 +62,10 @@ class InMemoryRegistry:
         self.num_writes += 1
         self.aliases[alias] = version
         self.tags[version].update(tags)
+        self.versions = [
+            replace(model, receipt=self.tags[model.version]["tessera.receipt.evaluate"])
+            for model in self.versions
+        ]
         if alias == CHAMPION and self.aliases.get(CHALLENGER) == version:
             del self.aliases[CHALLENGER]
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tessera_core.config import PlatformConfig
-from tessera_core.model.artifact import load_artifact
+from tessera_core.errors import ArtifactError, RecordError
+from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.model.encoder import count_parameters
 from tessera_core.ports import OFFLINE
 from tessera_core.pretrain import stage
@@ -15,7 +16,8 @@ from tessera_core.records.files import digest_file
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.shuffle import stage as shuffle_stage
-from tessera_core.testing.models import TINY_CONFIG
+from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
+from tessera_core.testing.pixels import NORMS, random_pixels
 from tests.unit.chain import TINY_OVERRIDES, ingest_by_hand
 
 
@@ -158,3 +160,68 @@ def test_without_labels_training_runs_unwatched(configure, workspace):
 
     history = json.loads((paths.training / "history.json").read_text())
     assert not [record for record in history if "probe/accuracy" in record]
+
+
+@pytest.fixture
+def given(workspace):
+    """A workspace beside whose data lies a model from elsewhere."""
+    paths = workspace()
+    write_artifact(
+        paths.imported / "given", tiny_encoder(9), TINY_CONFIG, NORMS, random_pixels(4, 2),
+        facts={"source": {"file": "w.pt", "sha256": "5" * 64, "size": 1}},
+    )  # fmt: skip
+    return paths
+
+
+def test_an_imported_model_is_taken_byte_for_byte_and_nothing_is_trained(configure, given):
+    config = configure("pretrain.imported=data/imported/given")
+
+    outcome = stage.run(config, given, OFFLINE)
+
+    source = Manifest.read(given.imported / "given")
+    assert Manifest.read(given.model).digest == source.digest
+    assert load_artifact(given.model).digest == outcome.facts["model_digest"] == source.digest
+    assert outcome.facts["imported"]["sha256"] == "5" * 64
+    assert outcome.facts["num_steps"] == outcome.facts["num_train_pixels"] == 0
+    assert json.loads((given.training / "history.json").read_text()) == []
+    assert not given.checkpoints.exists()
+
+
+def test_an_imported_model_that_was_changed_is_refused(configure, given):
+    path = given.imported / "given" / "norms.json"
+    path.write_text(path.read_text().replace("5600", "5601"))
+
+    with pytest.raises(ArtifactError, match=r"norms\.json: content differs"):
+        stage.run(configure("pretrain.imported=data/imported/given"), given, OFFLINE)
+
+    assert not given.model.exists()
+
+
+@pytest.mark.parametrize("setting", ["teacher", "imported"])
+def test_the_models_that_training_starts_from_are_sources_of_its_receipt(configure, given, setting):
+    sources = stage.sources(configure(f"pretrain.{setting}=data/imported/given"), given)
+
+    manifest = given.imported / "given" / "manifest.json"
+    assert digest_file(manifest, given.root) in sources
+
+
+def test_a_student_may_be_cut_and_another_teacher_gives_another_run(configure, given):
+    write_artifact(
+        given.imported / "other", tiny_encoder(8), TINY_CONFIG, NORMS, random_pixels(4, 2)
+    )
+    digests = set()
+
+    for name in ("given", "other"):
+        outcome = stage.run(configure(f"pretrain.teacher=data/imported/{name}"), given, OFFLINE)
+        digests.add(Manifest.read(given.model).digest)
+        assert outcome.facts["teacher"] == Manifest.read(given.imported / name).digest
+    stage.run(configure(), given, OFFLINE)
+
+    digests.add(Manifest.read(given.model).digest)
+    assert len(digests) == 3
+    assert len(checkpoint_folders(given)) == 3
+
+
+def test_a_teacher_that_is_not_there_is_refused(configure, given):
+    with pytest.raises(RecordError, match=r"cannot read .*nobody"):
+        stage.sources(configure("pretrain.teacher=data/imported/nobody"), given)

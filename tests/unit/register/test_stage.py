@@ -269,3 +269,31 @@ def test_a_champion_whose_receipt_is_not_in_the_lineage_is_refused(first):
         register(first)
 
     assert first.registry.aliases == {"champion": "1"}
+
+
+def test_imported_weights_are_scored_for_the_first_time_under_the_version_they_have(workshop):
+    workshop.train(seed=1)
+    tags = {"tessera.model_digest": workshop.model_digest, "tessera.receipt.evaluate": ""}
+    workshop.registry.register(workshop.paths.model, tags)
+    scored = workshop.evaluate(accuracy=0.7)
+
+    register(workshop)
+
+    assert workshop.registry.aliases == {"champion": "1"}
+    assert len(workshop.registry.versions) == 1
+    assert workshop.registry.tags["1"]["tessera.receipt.evaluate"] == scored.digest
+    assert workshop.registry.champion().receipt == scored.digest
+
+
+def test_a_model_trained_here_challenges_imported_weights_by_the_same_rule(workshop):
+    workshop.train(seed=1)
+    tags = {"tessera.model_digest": workshop.model_digest, "tessera.receipt.evaluate": ""}
+    workshop.registry.register(workshop.paths.model, tags)
+    workshop.evaluate(accuracy=0.7)
+    register(workshop)
+
+    workshop.train(seed=2)
+    workshop.evaluate(accuracy=0.6)
+    register(workshop)
+
+    assert workshop.registry.aliases == {"champion": "1", "challenger": "2"}
