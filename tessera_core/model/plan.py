@@ -1,14 +1,14 @@
-"""Batches of equal shape: what each d-pixel's sequence needs, each observation once.
+"""Batches of equal length: what each d-pixel's sequence needs, each observation once.
 
 Sampling rules repeat observations to fill a length: v1.0 draws with replacement, v1.1 and v2 pad to
-a bucket. Equal observations get equal answers from every layer but a recurrent one, so the network
-sees each once, with its count (``Repeats``). The answer is the same, in fewer operations.
+a bucket. Equal observations get equal answers from every layer but a recurrent one, so on a CPU the
+network sees each once, with its count (``Repeats``): the same answer in fewer operations. A GPU has
+operations to spare and wants few, large groups, so there sequences stay as the rule fills them.
 
 Shapes: B d-pixels, L places of a sequence, U distinct observations, C bands + 1.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
@@ -17,10 +17,6 @@ from torch import Tensor
 from tessera_core.domain.sampling import Sampling, distinct_positions
 from tessera_core.model.layers import Repeats
 from tessera_core.model.sequences import Rows, Sequences
-
-STEP: Final = 4
-"""Distinct observations are padded to a multiple of this: finer leaves batches of few d-pixels.
-The padded number is the d-pixel's own, so its neighbours do not decide it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,7 +36,7 @@ class SensorPlan:
     """(B,), L of each."""
 
     num_distinct: Rows
-    """(B,), U of each, padding included."""
+    """(B,), U of each; L where observations are to stand as often as they count."""
 
     drawn_BL: Rows | None
     """Positions that a random rule drew; None where a rule needs no draw."""
@@ -49,25 +45,27 @@ class SensorPlan:
     """The model's rule."""
 
     def take(self, batch: Rows) -> tuple[Tensor, Repeats | None]:
-        """Return tokens (B, U, C) of some d-pixels of equal shape, and how they repeat."""
+        """Return tokens (B, U, C) of some d-pixels of equal length, and how they repeat.
+
+        U is the largest number of distinct observations among them; what others lack counts 0.
+        """
         rows, length = self.rows[batch], int(self.length[batch[0]])
+        num_distinct = int(self.num_distinct[batch].max())
         if self.drawn_BL is None:
             positions_BL = self.sensor.positions(rows, self.sampling, length, seed=0)
         else:
             positions_BL = self.drawn_BL[batch]
-        num_distinct = int(self.num_distinct[batch[0]])
+        if (self.num_distinct[batch] == length).all():
+            return self._tokens(rows, positions_BL), None
         position_BU, count_BU, place_BL = distinct_positions(positions_BL, num_distinct)
         device = self.tokens_MC.device
-        tokens_BUC = self._tokens(rows, position_BU).to(device)
-        if num_distinct == length and (count_BU == 1).all():
-            return tokens_BUC, None
         with np.errstate(divide="ignore"):
             log_count_BU = np.log(count_BU.astype(np.float32))
         repeats = Repeats(
             log_count_BU=torch.from_numpy(log_count_BU).to(device),
             place_BL=torch.from_numpy(place_BL).to(device),
         )
-        return tokens_BUC, repeats
+        return self._tokens(rows, position_BU), repeats
 
     def _tokens(self, rows: Rows, position_BU: Rows) -> Tensor:
         """Gather tokens; a d-pixel that this sensor never saw gets zeros, day 0 included."""
@@ -76,7 +74,7 @@ class SensorPlan:
             shape = (*position_BU.shape, self.tokens_MC.shape[1])
             return torch.zeros(shape, device=self.tokens_MC.device)
         index = self.sensor.offsets[rows][:, None] + position_BU
-        # A neighbour of equal shape may have data: look anywhere, then blank it out.
+        # A neighbour of equal length may have data: look anywhere, then blank it out.
         index[~is_seen] = 0
         tokens_BUC = self.tokens_MC[torch.from_numpy(index).to(self.tokens_MC.device)]
         if not is_seen.all():
@@ -110,18 +108,23 @@ def plan_sensor(
         tokens_MC=torch.from_numpy(sensor.tokens_MC).to(device),
         rows=rows,
         length=length,
-        num_distinct=np.minimum(-(-distinct // STEP) * STEP, length),
+        num_distinct=distinct if device.type == "cpu" else length,
         drawn_BL=drawn_BL,
         sampling=sampling,
     )
 
 
-def equal_shapes(plans: tuple[SensorPlan, SensorPlan]) -> list[Rows]:
-    """Return groups of d-pixels whose two sequences have equal shapes, each in order."""
-    keys = np.stack([part for plan in plans for part in (plan.length, plan.num_distinct)], axis=1)
-    if not len(keys):
+def equal_lengths(plans: tuple[SensorPlan, SensorPlan]) -> list[Rows]:
+    """Return groups of d-pixels whose two sequences have equal lengths.
+
+    Within a group they are ordered by distinct observations, so that a batch cut from it needs
+    little padding.
+    """
+    lengths = np.stack([plan.length for plan in plans], axis=1)
+    if not len(lengths):
         return []
-    shapes, group = np.unique(keys, axis=0, return_inverse=True)
-    order = np.argsort(group.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(group.reshape(-1), minlength=len(shapes)))
+    pairs, group = np.unique(lengths, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    order = np.lexsort((plans[0].num_distinct, plans[1].num_distinct, group))
+    ends = np.cumsum(np.bincount(group, minlength=len(pairs)))
     return np.split(order, ends[:-1])
