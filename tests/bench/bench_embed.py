@@ -28,7 +28,7 @@ from tests.bench.protocol import compare
 
 NUM_THREADS = 2
 SEED = 1
-SIDE_V2, SIDE_V1_0 = 24, 12
+SIDE_V2, SIDE_V1_0 = 32, 16
 MIN_MEAN_COSINE, MIN_WORST_COSINE = 0.999, 0.99
 
 Array = npt.NDArray[np.float32]
