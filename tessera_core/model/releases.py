@@ -211,18 +211,23 @@ def require_pairing(config: ModelConfig, norms: NormStats) -> None:
     """Refuse a released model with another release's norms, sampling or output rule.
 
     Raises:
-        ArtifactError: A part is not the release's.
+        ArtifactError: A part is not the release's, or would cut vectors that must stay whole.
     """
     if config.family == OWN:
         return
     release = RELEASES[Family(config.family)]
+    widths = config.output.dims
+    if len(release.output.dims) == 1:
+        # Nothing orders its values: a prefix of them is no embedding, whatever a file says.
+        widths = (config.encoder.embedding_dim,)
     for what, found, expected in (
-        ("norms", norms, release.norms),
-        ("sampling rule", config.sampling.rule, release.sampling.rule),
-        ("int8 coding", config.output.coding, release.output.coding),
+        ("norms are", norms, release.norms),
+        ("sampling rule is", config.sampling.rule, release.sampling.rule),
+        ("int8 coding is", config.output.coding, release.output.coding),
+        ("usable widths are", config.output.dims, widths),
     ):
         if found != expected:
             raise ArtifactError(
-                f"the {what} is not that of {config.family}: its weights expect {expected}, got "
-                f"{found}. Import the weights under the family and data source they come from"
+                f"the {what} not of {config.family}: its weights expect {expected}, got {found}. "
+                "Import the weights under the family and data source they come from"
             )
