@@ -9,7 +9,7 @@ from tessera_core.domain.sampling import GOLDEN_GAMMA, V1_1_SAMPLING, V2_SAMPLIN
 from tessera_core.model import embed
 from tessera_core.model.embed import _seed_of, embed_pixels
 from tessera_core.model.family import Family
-from tessera_core.model.plan import equal_shapes, plan_sensor
+from tessera_core.model.plan import equal_lengths, plan_sensor
 from tessera_core.model.sequences import sequences_of
 from tessera_core.testing.pixels import NORMS, make_pixels, random_pixels
 from tests.unit.model.made import FAMILIES, SHORT, made_model, one_by_one, written_pixels
@@ -153,15 +153,48 @@ def test_v1_0_draws_its_fixed_number_and_no_more():
     assert plan.drawn_BL[2].tolist() == list(range(SHORT))
 
 
-def test_distinct_observations_are_padded_to_a_multiple_of_4_within_the_length():
+def test_distinct_observations_are_all_that_there_are_within_the_length():
     pixels = make_pixels([1, 4, 5, 8, 9, 250, 300], [0] * 7, [0] * 7, seed=9)
     s2, s1, _ = sequences_of(pixels, NORMS, V2_SAMPLING)
 
     plans = [plan_sensor(part, np.arange(7), V2_SAMPLING, 0, CPU) for part in (s2, s1)]
 
     assert plans[0].length.tolist() == [8, 8, 8, 8, 16, 256, 256]
-    assert plans[0].num_distinct.tolist() == [4, 4, 8, 8, 12, 252, 256]
+    assert plans[0].num_distinct.tolist() == [1, 4, 5, 8, 9, 250, 256]
     assert plans[1].num_distinct.tolist() == [1] * 7
+
+
+def test_a_batch_is_padded_to_its_largest_number_with_observations_that_count_nothing():
+    pixels = make_pixels([9, 12, 16], [3] * 3, [0] * 3, seed=10)
+    s2, _, _ = sequences_of(pixels, NORMS, V2_SAMPLING)
+    plan = plan_sensor(s2, np.arange(3), V2_SAMPLING, 0, CPU)
+
+    tokens, repeats = plan.take(np.arange(2))
+
+    counts = repeats.log_count_BU.exp().round()
+    assert tokens.shape[:2] == counts.shape == (2, 12)
+    assert counts.sum(dim=1).tolist() == [16, 16]
+    assert (counts[0, 9:] == 0).all()
+    assert plan.take(np.array([2]))[1] is None, "sixteen observations fill their bucket"
+
+
+def test_a_gpu_gets_sequences_as_the_rule_fills_them():
+    pixels = make_pixels([9, 12, 16], [3] * 3, [0] * 3, seed=10)
+    s2, _, _ = sequences_of(pixels, NORMS, V2_SAMPLING)
+
+    plan = plan_sensor(s2, np.arange(3), V2_SAMPLING, 0, torch.device("meta"))
+
+    assert plan.num_distinct.tolist() == [16, 16, 16]
+
+
+def test_groups_are_ordered_by_distinct_observations():
+    pixels = make_pixels([15, 9, 12, 10], [3] * 4, [0] * 4, seed=11)
+    s2, s1, _ = sequences_of(pixels, NORMS, V2_SAMPLING)
+    plans = tuple(plan_sensor(part, np.arange(4), V2_SAMPLING, 0, CPU) for part in (s2, s1))
+
+    groups = equal_lengths(plans)
+
+    assert [group.tolist() for group in groups] == [[1, 3, 2, 0]]
 
 
 def test_equal_draws_count_as_one_distinct_observation():
@@ -172,7 +205,7 @@ def test_equal_draws_count_as_one_distinct_observation():
     plan = plan_sensor(s2, np.arange(2), model.config.sampling, 1, CPU)
 
     assert plan.drawn_BL[0].tolist() == [0] * SHORT
-    assert plan.num_distinct.tolist() == [4, SHORT]
+    assert plan.num_distinct.tolist() == [1, SHORT]
 
 
 @pytest.mark.parametrize(("sampling", "length"), [(V1_1_SAMPLING, 8), (V2_SAMPLING, 1)])
@@ -199,7 +232,7 @@ def test_a_dpixel_that_a_sensor_never_saw_gets_zeros_beside_one_that_it_saw_once
     s2, s1, _ = sequences_of(pixels, NORMS, V1_1_SAMPLING)
     plans = tuple(plan_sensor(part, np.arange(2), V1_1_SAMPLING, 0, CPU) for part in (s2, s1))
 
-    groups = equal_shapes(plans)
+    groups = equal_lengths(plans)
     tokens, _ = plans[1].take(groups[0])
 
     assert [group.tolist() for group in groups] == [[0, 1]]
@@ -214,4 +247,4 @@ def test_no_dpixels_make_no_batch():
 
     plans = tuple(plan_sensor(part, nothing, V2_SAMPLING, 0, CPU) for part in (s2, s1))
 
-    assert equal_shapes(plans) == []
+    assert equal_lengths(plans) == []
