@@ -160,6 +160,12 @@ def _embed(chosen: argparse.Namespace) -> int:
     context = load_context(chosen.root, chosen.overrides)
     if chosen.repeats < 1:
         raise InputError(f"--repeats is {chosen.repeats}, expected 1 or more")
+    names = [Path(tile).resolve().name for tile in chosen.tile]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            f"two tiles are called {twice[0]} and would be written to the same files; embed them "
+            "to different folders"
+        )
     from tessera_core.export.directory import Inference, embed_directory
     from tessera_core.model.artifact import best_device
 

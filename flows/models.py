@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 EXPERIMENT: Final = "tessera-import"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What both a registry and a folder can be called."""
+
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+DIGEST_LENGTH: Final = 12
+"""Digits that tell the imports of one name apart."""
 
 
 def parse_shapes(stated: Sequence[str]) -> dict[str, int]:
@@ -60,29 +65,35 @@ def import_weights(
     chosen = Family(family)
     found = read_checkpoint(file, chosen, stated)
     norms = RELEASES[chosen].norms
-    norms = RELEASES[chosen].norms
     source = digest_file(file, file.parent)
-    folder = context.paths.imported / name
-    write_artifact(
-        folder,
-        found.encoder,
-        found.config,
-        norms,
-        made_up_canaries(norms, found.config.sampling),
-        facts={"source": {"file": source.path, "sha256": source.sha256, "size": source.size}},
-    )
-    digest = load_artifact(folder).digest
+    folder = context.paths.imported
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as scratch:
+        building = Path(scratch) / "artifact"
+        digest = write_artifact(
+            building,
+            found.encoder,
+            found.config,
+            norms,
+            made_up_canaries(norms, found.config.sampling),
+            facts={"source": {"file": source.path, "sha256": source.sha256, "size": source.size}},
+        ).digest
+        load_artifact(building)
+        # Named by its content: receipts point here, so another import must not replace it.
+        target = folder / f"{name}-{digest[:DIGEST_LENGTH]}"
+        if not target.exists():
+            building.rename(target)
     tags = {
         "tessera.model_digest": digest,
         "tessera.family": family,
         "tessera.source_sha256": source.sha256,
     }
-    version = _register(context, folder, name, tags)
+    version = _register(context, target, name, tags)
     encoder = found.config.encoder
     told = f"{count_parameters(found.encoder):,} parameters, model digest {digest[:12]}"
     heads = f"heads per layer: S2 {encoder.s2.num_heads}, S1 {encoder.s1.num_heads}"
     notes = [f"{family}: {told}; {heads}", *_doubts(family, found.notes, encoder.qk_norm, stated)]
-    return version, folder, notes
+    return version, target, notes
 
 
 def load_model(context: Context, reference: str, device: "torch.device") -> "ModelArtifact":
@@ -101,7 +112,7 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
         return load_artifact(Path(reference), device)
     from flows.adapters.registry import MlflowRegistry
 
-    name, separator, which = re.fullmatch(r"([^/@]*)([/@]?)(.*)", reference, re.S).groups()  # type: ignore[union-attr]
+    name, separator, which = _split(reference)
     require_name(name)
     registry = MlflowRegistry(context.settings, name, run_id="")
     if separator == "/":
@@ -114,6 +125,11 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
         raise InputError(
             f"{reference} is no registered model, and no folder with an artifact; import one with "
             "`tessera import-weights` or train one with `tessera retrain`"
+        )
+    if not DIGEST.fullmatch(version.model_digest):
+        raise ArtifactError(
+            f"version {version.version} of {name} carries no model digest ({version.model_digest!r} "
+            "in its tags); it was not registered by this platform, or its tag was changed"
         )
     folder = context.paths.model_cache / version.model_digest
     if not folder.is_dir():
@@ -137,6 +153,15 @@ def require_name(name: str) -> None:
         raise InputError(
             f"{name!r} is no model name, expected letters, digits, '.', '_' and '-', as tessera-v2"
         )
+
+
+def _split(reference: str) -> tuple[str, str, str]:
+    """Return name, ``/`` or ``@`` or nothing, and what follows."""
+    for separator in "/@":
+        name, found, which = reference.partition(separator)
+        if found:
+            return name, found, which
+    return reference, "", ""
 
 
 def _register(context: Context, folder: Path, name: str, tags: Mapping[str, str]) -> str:

@@ -92,7 +92,7 @@ class Paths:
 
     @property
     def imported(self) -> Path:
-        """Artifacts made from released weights, one folder per name."""
+        """Artifacts made from released weights, one folder per name and content."""
         return self.root / "data" / "imported"
 
     @property

@@ -30,9 +30,9 @@ def checkout(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_imported_weights_become_champion_and_a_retrained_model_challenges_them(
     checkout: Path,
 ) -> None:
-    imported = tessera(
-        checkout, "retrain", "--set", f"pretrain.imported=data/imported/{NAME}", *OWN_NAME
-    ).stdout
+    (artifact,) = (checkout / "data" / "imported").glob(f"{NAME}-*")
+    setting = f"pretrain.imported={artifact.relative_to(checkout)}"
+    imported = tessera(checkout, "retrain", "--set", setting, *OWN_NAME).stdout
     own = tessera(checkout, "retrain", *OWN_NAME).stdout
 
     assert "imported as v2-student" in imported
