@@ -128,8 +128,8 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
         )
     if not DIGEST.fullmatch(version.model_digest):
         raise ArtifactError(
-            f"version {version.version} of {name} carries no model digest ({version.model_digest!r} "
-            "in its tags); it was not registered by this platform, or its tag was changed"
+            f"version {version.version} of {name} has no digest in its tags, but "
+            f"{version.model_digest!r}; another tool registered it, or its tag was changed"
         )
     folder = context.paths.model_cache / version.model_digest
     if not folder.is_dir():
