@@ -1,5 +1,6 @@
 """The shape of a released checkpoint: from its tensors, its own notes, or as the caller states."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any, Final
 from torch import Tensor
 
 from tessera_core.domain.sampling import Sampling
-from tessera_core.errors import ArtifactError, did_you_mean
+from tessera_core.errors import ArtifactError, RecordError, did_you_mean
 from tessera_core.model.config import ModelConfig, Output, whole
 from tessera_core.model.family import Family
 from tessera_core.model.releases import RELEASES
-from tessera_core.model.shape import EncoderConfig, SensorShape
+from tessera_core.model.shape import EncoderConfig, Reducer, SensorShape
 
 STATABLE: Final = (
     "model_dim", "embedding_dim", "output_dim", "sampling_length",
@@ -57,6 +58,27 @@ class FileFacts:
             )
         return self.tensors[name].shape[axis]
 
+    def noted(self, name: str) -> int | None:
+        """Return a number that the file says of itself, or None where it says nothing."""
+        value = self.notes.get(name)
+        return None if value is None else self._whole(name, value)
+
+    def noted_list(self, name: str) -> tuple[int, ...] | None:
+        """Return several such numbers, from a list or from text as ``16,32``."""
+        value = self.notes.get(name)
+        if value is None:
+            return None
+        if isinstance(value, str) and re.fullmatch(r"\d+(,\d+)*", value):
+            value = [int(part) for part in value.split(",")]
+        if not isinstance(value, list | tuple):
+            raise ArtifactError(f"{self.path} says {name} = {value!r}, expected whole numbers")
+        return tuple(self._whole(name, part) for part in value)
+
+    def _whole(self, name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ArtifactError(f"{self.path} says {name} = {value!r}, expected a whole number")
+        return value
+
 
 def infer_config(facts: FileFacts, family: Family) -> ModelConfig:
     """Return the config of a checkpoint.
@@ -84,16 +106,13 @@ def infer_config(facts: FileFacts, family: Family) -> ModelConfig:
 
 
 def _encoder(facts: FileFacts, preset: EncoderConfig) -> EncoderConfig:
-    last = max(
-        (name for name in facts.tensors if name.startswith("dim_reducer.")), default="dim_reducer.0"
-    )
-    reducer = last.rpartition(".")[0]
+    last = "dim_reducer.4.weight" if preset.reducer is Reducer.MLP else "dim_reducer.0.weight"
     return replace(
         preset,
         model_dim=_agreed(facts, "model_dim", facts.size("s2_backbone.embedding.0.weight", 0)),
         s2=_sensor(facts, "s2", preset.s2),
         s1=_sensor(facts, "s1", preset.s1),
-        embedding_dim=_agreed(facts, "embedding_dim", facts.size(f"{reducer}.weight", 0)),
+        embedding_dim=_agreed(facts, "embedding_dim", facts.size(last, 0)),
         qk_norm=any(name.endswith(".q_norm.weight") for name in facts.tensors),
         final_norm=bool(facts.notes.get("final_layernorm", preset.final_norm)),
     )
@@ -125,32 +144,42 @@ def _heads(facts: FileFacts, sensor: str, prefix: str, preset: SensorShape) -> i
     )
     if norm is not None:
         width = facts.size(f"{sensor}_backbone.embedding.0.weight", 0)
-        return _agreed(facts, "num_heads", width // facts.size(norm, 0), sensor)
-    noted = facts.notes.get(f"{sensor}_num_heads", facts.notes.get("nhead"))
-    if noted is not None:
-        return _agreed(facts, "num_heads", int(noted), sensor)
+        return _agreed(facts, "num_heads", width // max(facts.size(norm, 0), 1), sensor)
+    for note in (f"{sensor}_num_heads", "nhead"):
+        if (noted := facts.noted(note)) is not None:
+            return _agreed(facts, "num_heads", noted, sensor)
     stated = _stated(facts, "num_heads", sensor)
     return preset.num_heads if stated is None else stated
 
 
 def _sampling(facts: FileFacts, preset: Sampling) -> Sampling:
+    lengths: tuple[int, ...] | None
     if preset.is_random:
-        return replace(preset, lengths=(facts.stated.get("sampling_length", preset.lengths[0]),))
-    if "sampling_length" in facts.stated:
+        lengths = (facts.stated.get("sampling_length", preset.lengths[0]),)
+    elif "sampling_length" in facts.stated:
         raise ArtifactError(f"--shape sampling_length: {preset.rule} takes all observations")
-    buckets = facts.notes.get("num_obs_checkpoints", preset.lengths)
-    return replace(preset, lengths=tuple(int(length) for length in buckets))
+    else:
+        lengths = facts.noted_list("num_obs_checkpoints")
+    try:
+        return replace(preset, lengths=preset.lengths if lengths is None else lengths)
+    except RecordError as error:
+        raise ArtifactError(f"{facts.path}: {error}") from error
 
 
 def _output(facts: FileFacts, preset: Output, embedding_dim: int) -> Output:
     """Return the output rule at this checkpoint's width."""
-    if "matryoshka_dims" in facts.notes:
-        listed = [int(part) for part in str(facts.notes["matryoshka_dims"]).split(",")]
-        dims = {dim for dim in listed if dim <= embedding_dim}
-    else:
-        dims = {dim for dim in preset.dims if dim < embedding_dim}
-    published = facts.notes.get("save_embedding_dim", min(preset.dim, embedding_dim))
-    published = facts.stated.get("output_dim", int(published))
+    listed = facts.noted_list("matryoshka_dims") or preset.dims
+    dims = {dim for dim in listed if dim <= embedding_dim}
+    noted, stated = facts.noted("save_embedding_dim"), facts.stated.get("output_dim")
+    published = min(preset.dim, embedding_dim) if noted is None else noted
+    if stated is not None:
+        if dims and stated not in {*dims, published, embedding_dim}:
+            known = ", ".join(str(dim) for dim in sorted({*dims, published, embedding_dim}))
+            raise ArtifactError(
+                f"--shape output_dim={stated} would cut embeddings where this release does not "
+                f"order them, expected one of {known}"
+            )
+        published = stated
     if len(preset.dims) == 1:
         if published != embedding_dim:
             raise ArtifactError(

@@ -18,7 +18,9 @@ from tessera_core.domain.embedding import quantise
 from tessera_core.errors import ArtifactError
 from tessera_core.model.artifact import (
     CANARIES_NAME,
+    DEVICE_FACT,
     WEIGHTS_NAME,
+    device_class,
     load_artifact,
     write_artifact,
 )
@@ -372,6 +374,76 @@ def test_another_machines_last_digit_is_tolerated(artifact):
     change_canaries(artifact, nudge)
 
     assert load_artifact(artifact).digest == Manifest.read(artifact).digest
+
+
+def recorded_on(folder: Path, device: str) -> None:
+    """Say that the canaries' codes were computed on another kind of device."""
+    before = Manifest.read(folder)
+    assert before.facts[DEVICE_FACT] == device_class(torch.device("cpu"))
+    write_manifest(folder, before.kind, {**before.facts, DEVICE_FACT: device})
+
+
+def nudge(folder: Path, *, steps: int, num_codes: int = 1, scale: float = 1.0) -> None:
+    """Move the first codes of the first canary towards 0, and every scale by a factor."""
+
+    def change(arrays):
+        codes = arrays["codes"]
+        codes[0, :num_codes] -= np.sign(codes[0, :num_codes]) * np.int8(steps)
+        arrays["scale"] *= np.float32(scale)
+
+    change_canaries(folder, change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 2}, {"steps": 1, "num_codes": 2}, {"steps": 0, "scale": 1.002}],
+    ids=["two steps", "two codes", "0.2 % of scale"],
+)
+def test_the_same_kind_of_device_must_agree_but_for_one_last_digit(artifact, change):
+    nudge(artifact, **change)
+
+    with pytest.raises(ArtifactError, match=r"a canary misses: .* expected at most 1, 100\.00%"):
+        load_artifact(artifact)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 3},
+        {"steps": 1, "num_codes": 12},
+        {"steps": 0, "scale": 1.015},
+        {"steps": 0, "scale": 0.985},
+        {"steps": 3, "scale": 1.015},
+    ],
+    ids=["three steps", "every code of a canary", "scale up", "scale down", "both"],
+)
+def test_another_kind_of_device_may_be_a_little_off(artifact, change):
+    nudge(artifact, **change)
+    recorded_on(artifact, "cuda-NVIDIA H100")
+
+    assert load_artifact(artifact).digest == Manifest.read(artifact).digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 4}, {"steps": 2, "num_codes": 2}, {"steps": 0, "scale": 1.018}],
+    ids=["four steps", "two codes of two steps", "1.8 % of scale"],
+)
+def test_another_kind_of_device_may_not_be_further_off(artifact, change):
+    nudge(artifact, **change)
+    recorded_on(artifact, "cuda-NVIDIA H100")
+
+    with pytest.raises(ArtifactError, match=r"a canary misses: .* expected at most 3, 99\.99%"):
+        load_artifact(artifact)
+
+
+def test_an_artifact_that_does_not_say_its_device_is_held_to_the_wider_bounds(artifact):
+    nudge(artifact, steps=2)
+    before = Manifest.read(artifact)
+    facts = {name: value for name, value in before.facts.items() if name != DEVICE_FACT}
+    write_manifest(artifact, before.kind, facts)
+
+    assert load_artifact(artifact).config == TINY_CONFIG
 
 
 def test_canaries_are_needed(tmp_path):
