@@ -21,21 +21,24 @@ class Comparison:
     name: str
     reference_s: list[float]
     candidate_s: list[float]
+    reference_cpu_s: list[float]
+    candidate_cpu_s: list[float]
     load: tuple[float, float]
 
     @property
     def ratios(self) -> list[float]:
         """Reference over candidate, per pair."""
-        pairs = zip(self.reference_s, self.candidate_s, strict=True)
-        return [reference / candidate for reference, candidate in pairs]
+        return _ratios(self.reference_s, self.candidate_s)
 
     def __str__(self) -> str:
         ratios = self.ratios
+        cpu = statistics.median(_ratios(self.reference_cpu_s, self.candidate_cpu_s))
         middle = statistics.median(self.reference_s)
         spread = (max(self.reference_s) - min(self.reference_s)) / middle
         return (
             f"{self.name}: {statistics.median(ratios):.1f}x "
             f"({min(ratios):.1f} to {max(ratios):.1f}, {len(ratios)} pairs), "
+            f"{cpu:.1f}x in CPU seconds, "
             f"reference {middle * 1e3:.1f} ms, "
             f"candidate {statistics.median(self.candidate_s) * 1e3:.1f} ms, "
             f"reference spread {spread:.0%}{' TOO WIDE' * (spread > MAX_SPREAD)}, "
@@ -55,11 +58,22 @@ def compare(
     for _ in range(num_pairs):
         slow.append(_seconds(reference))
         fast.append(_seconds(candidate))
-    load = (before, os.getloadavg()[0])
-    return Comparison(name=name, reference_s=slow, candidate_s=fast, load=load)
+    return Comparison(
+        name=name,
+        reference_s=[wall for wall, _ in slow],
+        candidate_s=[wall for wall, _ in fast],
+        reference_cpu_s=[cpu for _, cpu in slow],
+        candidate_cpu_s=[cpu for _, cpu in fast],
+        load=(before, os.getloadavg()[0]),
+    )
 
 
-def _seconds(action: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _ratios(reference: list[float], candidate: list[float]) -> list[float]:
+    return [one / other for one, other in zip(reference, candidate, strict=True)]
+
+
+def _seconds(action: Callable[[], object]) -> tuple[float, float]:
+    """Return wall and CPU seconds; the latter say less about waiting for a busy machine."""
+    began, spent = time.perf_counter(), time.process_time()
     action()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - spent
