@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from tessera_core.model.embed import ModelArtifact
+    from tessera_core.ports import RegisteredModel
 
 EXPERIMENT: Final = "tessera-import"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -106,14 +107,18 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
         ArtifactError: What the registry gave is not what it says.
     """
     from tessera_core.model.artifact import load_artifact
-    from tessera_core.records.manifest import MANIFEST_NAME
+    from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 
     if (Path(reference) / MANIFEST_NAME).is_file():
         return load_artifact(Path(reference), device)
     from flows.adapters.registry import MlflowRegistry
 
     name, separator, which = _split(reference)
-    require_name(name)
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{reference!r} is no folder with an artifact, and not of the form NAME, NAME/VERSION "
+            "or NAME@ALIAS"
+        )
     registry = MlflowRegistry(context.settings, name, run_id="")
     if separator == "/":
         version = registry.version(which)
@@ -137,14 +142,20 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
         arriving = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(arriving, ignore_errors=True)
         registry.fetch(version.version, arriving)
+        # Before it is kept: a copy that is something else would be refused ever after.
+        _require_digest(version, name, Manifest.read(arriving).digest)
         arriving.rename(folder)
     artifact = load_artifact(folder, device)
-    if artifact.digest != version.model_digest:
+    _require_digest(version, name, artifact.digest)
+    return artifact
+
+
+def _require_digest(version: "RegisteredModel", name: str, found: str) -> None:
+    if found != version.model_digest:
         raise ArtifactError(
-            f"version {version.version} of {name} holds model {artifact.digest[:12]}, its tag says "
+            f"version {version.version} of {name} holds model {found[:12]}, its tag says "
             f"{version.model_digest[:12]}; one of them was changed. Audit before going on"
         )
-    return artifact
 
 
 def require_name(name: str) -> None:

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from tessera_core.domain.embedding import Embedding, quantise
 from tessera_core.domain.tile import take_pixels
+from tessera_core.errors import SceneError
 from tessera_core.ingest.sources.tiles import read_inside, read_series
 from tessera_core.model.embed import ModelArtifact, embed_pixels
+from tessera_core.records.arrays import write_array
 from tessera_core.records.files import atomic_file, storage_errors
 
 BATCH_SIZE: Final = 1024
@@ -58,7 +60,7 @@ def embed_directory(
         tile: Directory of arrays (method.md 1.2).
         out: Folder to write to; made when missing.
         artifact: The model.
-        how: Width, draws and precision.
+        how: Width and draws.
         as_float: Write float32 values in the place of int8 codes.
 
     Raises:
@@ -83,6 +85,13 @@ def _embed(tile: Path, artifact: ModelArtifact, how: Inference) -> npt.NDArray[n
     """Return (row, column, dimension), NaN where there is no data."""
     optical, ascending, descending = read_series(tile)
     height, width = optical.reflectance.shape[1:3]
+    for orbit, radar in (("ascending", ascending), ("descending", descending)):
+        covered = radar.backscatter_scaled_db.shape[1:3]
+        if covered != (height, width):
+            raise SceneError(
+                f"{tile}: S1 {orbit} covers {covered} (rows, columns), but S2 covers "
+                f"{(height, width)}; stack both on one grid"
+            )
     inside = read_inside(tile, (height, width))
     rows, columns = np.nonzero(inside)
     dim = artifact.config.output.require(how.dim)
@@ -109,6 +118,5 @@ def _write(
     with storage_errors(files.values):
         files.values.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(files.values) as first, atomic_file(files.scales) as second:
-        for path, array in ((first, values), (second, coded.scale)):
-            with path.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
+        write_array(first, values)
+        write_array(second, coded.scale)

@@ -12,6 +12,7 @@ from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.embedding import Embedding
 from tessera_core.domain.grid import TileGrid
 from tessera_core.errors import RecordError
+from tessera_core.records.arrays import write_array
 from tessera_core.records.files import atomic_file, write_json
 
 EXPORT_KIND: Final = "export"
@@ -144,5 +145,5 @@ def open_array(path: Path) -> npt.NDArray[Any]:
 
 
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+    with atomic_file(path) as temporary:
+        write_array(temporary, array)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.norms import NormStats
 from tessera_core.errors import RecordError
+from tessera_core.records.arrays import write_array
 from tessera_core.records.files import atomic_folder, read_json
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.samples import pixels_of, read_table
@@ -82,4 +83,4 @@ def _materialise(table: pa.Table, folder: Path) -> None:
             arrays[f"{sensor}.{part}"] = getattr(getattr(pixels, sensor), part)
     with atomic_folder(folder) as building:
         for name, array in arrays.items():
-            np.save(building / f"{name}.npy", array, allow_pickle=False)
+            write_array(building / f"{name}.npy", array)
