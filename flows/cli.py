@@ -34,7 +34,7 @@ STAGE_HELP = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     chosen = build_parser().parse_args(arguments)
-    from tessera_core.errors import TesseraError
+    from tessera_core.errors import StorageError, TesseraError
 
     command: Callable[[argparse.Namespace], int] = chosen.command
     try:
@@ -42,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TesseraError as error:
         complain(str(error))
         return error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        complain(f"cannot use {error.filename}: {error.strerror}")
+        return StorageError.exit_code
     except KeyboardInterrupt:
         complain("interrupted; a run that is started again goes on where it stopped")
         return 130
@@ -98,11 +103,16 @@ def _add_import(
     text = "make a released TESSERA checkpoint a registered model"
     parser = _add(commands, common, "import-weights", text, _import_weights)
     parser.add_argument("file", metavar="FILE", help="checkpoint (.pt); never unpickled")
-    parser.add_argument("--family", required=True, choices=tuple(Family), help="release")
+    parser.add_argument(
+        "--family",
+        required=True,
+        choices=[family.value for family in Family],
+        help="release that it is",
+    )
     parser.add_argument("--name", required=True, help="name in the registry")
     parser.add_argument(
         "--shape", action="append", default=[], metavar="NAME=VALUE",
-        help="what neither tensors nor file tell, as num_heads=4; may be repeated",
+        help="what the file does not tell, as num_heads=4 or s1_num_heads=2; may be repeated",
     )  # fmt: skip
 
 
@@ -128,7 +138,7 @@ def _add_embed(
     parser.add_argument("--repeats", type=int, default=1, help="random draws to average")
     parser.add_argument(
         "--bfloat16", action="store_true",
-        help="multiply in bfloat16: faster where the device has it, off by about 0.1 %%",
+        help="multiply in bfloat16: faster where the device has it, about as inexact as int8",
     )  # fmt: skip
 
 
@@ -160,11 +170,16 @@ def _embed(chosen: argparse.Namespace) -> int:
     context = load_context(chosen.root, chosen.overrides)
     if chosen.repeats < 1:
         raise InputError(f"--repeats is {chosen.repeats}, expected 1 or more")
+    if not 0 <= chosen.seed < 2**64:
+        raise InputError(f"--seed is {chosen.seed}, expected 0 up to below 2^64")
+    out = Path(chosen.out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file, expected a folder")
     names = [Path(tile).resolve().name for tile in chosen.tile]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    written = [f"{name}{end}" for name in names for end in ("", "_scales")]
+    if twice := sorted({name for name in written if written.count(name) > 1}):
         raise InputError(
-            f"two tiles are called {twice[0]} and would be written to the same files; embed them "
-            "to different folders"
+            f"two tiles would be written to {twice[0]}.npy; embed them to different folders"
         )
     from tessera_core.export.directory import Inference, embed_directory
     from tessera_core.model.artifact import best_device
@@ -174,7 +189,7 @@ def _embed(chosen: argparse.Namespace) -> int:
         artifact = artifact.in_bfloat16()
     how = Inference(dim=chosen.dim, seed=chosen.seed, repeats=chosen.repeats)
     for tile in chosen.tile:
-        done = embed_directory(Path(tile), Path(chosen.out), artifact, how, as_float=chosen.float32)
+        done = embed_directory(Path(tile), out, artifact, how, as_float=chosen.float32)
         rows, columns = done.shape
         say(f"{done.values}: {done.num_embedded:,} of {rows * columns:,} pixels have an embedding")
     return 0

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flows.context import Context
-from tessera_core.errors import ArtifactError, InputError
+from tessera_core.errors import ArtifactError, InputError, RecordError
 
 if TYPE_CHECKING:
     import torch
 
     from tessera_core.model.embed import ModelArtifact
-    from tessera_core.ports import RegisteredModel
 
 EXPERIMENT: Final = "tessera-import"
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What both a registry and a folder can be called."""
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -29,9 +28,11 @@ def parse_shapes(stated: Sequence[str]) -> dict[str, int]:
     """Return ``name=value`` words as numbers; raises InputError for anything else."""
     shapes: dict[str, int] = {}
     for word in stated:
-        name, separator, value = word.partition("=")
-        if not separator or not re.fullmatch(r"\d+", value):
+        name, _, value = word.partition("=")
+        if not name or not re.fullmatch(r"[0-9]+", value):
             raise InputError(f"--shape {word!r} is not of the form name=whole number")
+        if shapes.get(name, int(value)) != int(value):
+            raise InputError(f"--shape {name} is stated twice, as {shapes[name]} and as {value}")
         shapes[name] = int(value)
     return shapes
 
@@ -82,7 +83,8 @@ def import_weights(
         load_artifact(building)
         # Named by its content: receipts point here, so another import must not replace it.
         target = folder / f"{name}-{digest[:DIGEST_LENGTH]}"
-        if not target.exists():
+        if not _is_intact(target, digest):
+            _remove(target)
             building.rename(target)
     tags = {
         "tessera.model_digest": digest,
@@ -107,9 +109,11 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
         ArtifactError: What the registry gave is not what it says.
     """
     from tessera_core.model.artifact import load_artifact
-    from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+    from tessera_core.records.manifest import MANIFEST_NAME
 
-    if (Path(reference) / MANIFEST_NAME).is_file():
+    if not NAME.match(reference) or Path(reference).is_dir():
+        if not (Path(reference) / MANIFEST_NAME).is_file():
+            raise InputError(f"{reference!r} is no model name, and no folder with an artifact")
         return load_artifact(Path(reference), device)
     from flows.adapters.registry import MlflowRegistry
 
@@ -137,25 +141,39 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
             f"{version.model_digest!r}; another tool registered it, or its tag was changed"
         )
     folder = context.paths.model_cache / version.model_digest
-    if not folder.is_dir():
+    if not _is_intact(folder, version.model_digest):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        arriving = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(arriving, ignore_errors=True)
-        registry.fetch(version.version, arriving)
-        # Before it is kept: a copy that is something else would be refused ever after.
-        _require_digest(version, name, Manifest.read(arriving).digest)
-        arriving.rename(folder)
-    artifact = load_artifact(folder, device)
-    _require_digest(version, name, artifact.digest)
-    return artifact
+        with tempfile.TemporaryDirectory(prefix=".arriving.", dir=folder.parent) as scratch:
+            arriving = Path(scratch) / "artifact"
+            registry.fetch(version.version, arriving)
+            # Before it is kept: the cache serves every version of this digest.
+            if not _is_intact(arriving, version.model_digest):
+                raise ArtifactError(
+                    f"version {version.version} of {name} does not hold the model "
+                    f"{version.model_digest[:12]} that its tag names; one of them was changed. "
+                    "Audit before going on"
+                )
+            _remove(folder)
+            arriving.rename(folder)
+    return load_artifact(folder, device)
 
 
-def _require_digest(version: "RegisteredModel", name: str, found: str) -> None:
-    if found != version.model_digest:
-        raise ArtifactError(
-            f"version {version.version} of {name} holds model {found[:12]}, its tag says "
-            f"{version.model_digest[:12]}; one of them was changed. Audit before going on"
-        )
+def _is_intact(folder: Path, digest: str) -> bool:
+    """Return whether a folder holds a model of this digest, every byte as its manifest says."""
+    from tessera_core.records.manifest import Manifest, find_differences
+
+    try:
+        manifest = Manifest.read(folder)
+    except RecordError:
+        return False
+    return manifest.digest == digest and not find_differences(folder, manifest)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def require_name(name: str) -> None:
@@ -201,10 +219,13 @@ def _doubts(
             f"WARNING: the file's own config names data source {source!r}, but its norms are now "
             f"those of {family}. Were the weights trained on that source?"
         )
-    told = qk_norm or any(name.endswith("nhead") or name.endswith("num_heads") for name in notes)
-    if not told and not any(name.endswith("num_heads") for name in stated):
-        doubts.append(
-            "neither tensors nor file tell the number of heads: it is the release's; state it "
-            "with --shape num_heads=N if this checkpoint has another"
-        )
+    for sensor in () if qk_norm else ("s2", "s1"):
+        own = f"{sensor}_num_heads"
+        told = notes.get(own) is not None or notes.get("nhead") is not None
+        if not told and own not in stated and "num_heads" not in stated:
+            doubts.append(
+                f"WARNING: neither tensors nor file tell the number of {sensor.upper()} heads; it "
+                f"is taken from the full-size release. State --shape {own}=N if this checkpoint "
+                "has another: nothing else would show it"
+            )
     return doubts

@@ -15,6 +15,7 @@ from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
 from flows.settings import Settings
 from tessera_core.domain.bands import ORBITS
+from tessera_core.errors import ArtifactError
 from tessera_core.ports import RegisteredModel
 from tessera_core.records.code import environment_versions
 from tessera_core.register.promotion import CHALLENGER, CHAMPION
@@ -91,9 +92,15 @@ class MlflowRegistry:
         """Copy a version's artifact folder to ``target``."""
         mlflow.set_tracking_uri(self._uri)
         mlflow.set_registry_uri(self._uri)
-        local = mlflow.artifacts.download_artifacts(f"models:/{self._name}/{version}")
-        found = next(Path(local).rglob("encoder.safetensors")).parent
-        shutil.copytree(found, target)
+        where = f"models:/{self._name}/{version}"
+        try:
+            local = mlflow.artifacts.download_artifacts(where)
+        except (MlflowException, OSError) as error:
+            raise ArtifactError(f"the registry cannot give {where}: {error}") from error
+        found = next(Path(local).rglob("encoder.safetensors"), None)
+        if found is None:
+            raise ArtifactError(f"{where} holds no encoder.safetensors; its artifact was changed")
+        shutil.copytree(found.parent, target)
 
     def set_alias(self, alias: str, version: str, tags: Mapping[str, str]) -> None:
         """Point an alias at a version and tag that version."""

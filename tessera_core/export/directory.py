@@ -68,6 +68,10 @@ def embed_directory(
         ArtifactError: The model cannot be cut to the width.
     """
     artifact.config.output.require(how.dim)
+    if out.resolve() == tile.resolve():
+        raise SceneError(
+            f"{out} is the tile itself, whose arrays could be overwritten; name another"
+        )
     values = _embed(tile, artifact, how)
     coded = quantise(values, artifact.config.output.coding)
     name = tile.resolve().name

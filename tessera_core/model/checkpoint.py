@@ -8,6 +8,7 @@ preset; what none of them tells, the number of attention heads above all, the ca
 import re
 import struct
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ def _pool_names(name: str) -> tuple[str, ...]:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    _require_sound_archive(path)
     try:
         with warnings.catch_warnings():
             # It warns of pickles that it then refuses, or reads.
@@ -168,6 +170,21 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(content).__name__}, expected a dict with a state dict in it"
         )
     return content
+
+
+def _require_sound_archive(path: Path) -> None:
+    """Refuse an archive of which a part is not what it was written as; torch does not look."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, struct.error):
+        return  # torch says what is wrong with it
+    if damaged is not None:
+        raise ArtifactError(
+            f"{path} is damaged: the checksum of its part {damaged} is wrong. Fetch it again"
+        )
 
 
 def _state_of(content: Mapping[str, Any], path: Path, family: Family) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ class ModelArtifact:
     def in_bfloat16(self) -> Self:
         """Return the model with sensor encoders that compute in bfloat16.
 
-        About 0.1 % off, and faster where the device multiplies bfloat16 natively.
+        About as inexact as int8 coding, and faster where the device has bfloat16.
         """
         return replace(self, encoder=self.encoder.in_bfloat16())
 

@@ -102,6 +102,8 @@ def read_series(folder: Path) -> tuple[OpticalSeries, RadarSeries, RadarSeries]:
         SceneError: A file is missing, unreadable, or of the wrong shape, type or range.
     """
     arrays = {name: _load(folder / name) for name in REQUIRED}
+    if 0 in arrays[BANDS].shape[1:3]:
+        raise SceneError(f"{folder}: {BANDS} has shape {arrays[BANDS].shape}, which is no pixel")
     try:
         return (
             _optical(folder, arrays),
