@@ -160,6 +160,12 @@ def _embed(chosen: argparse.Namespace) -> int:
     context = load_context(chosen.root, chosen.overrides)
     if chosen.repeats < 1:
         raise InputError(f"--repeats is {chosen.repeats}, expected 1 or more")
+    tiles = {Path(tile).resolve().name: Path(tile) for tile in chosen.tile}
+    if len(tiles) < len(chosen.tile):
+        raise InputError(
+            f"{len(chosen.tile)} tiles have {len(tiles)} names, but their files are named after "
+            "them; embed tiles of one name into folders of their own"
+        )
     from tessera_core.export.directory import Inference, embed_directory
     from tessera_core.model.artifact import best_device
     from tessera_core.model.embed import Precision
@@ -169,8 +175,8 @@ def _embed(chosen: argparse.Namespace) -> int:
         dim=chosen.dim, seed=chosen.seed, repeats=chosen.repeats,
         precision=Precision(chosen.precision),
     )  # fmt: skip
-    for tile in chosen.tile:
-        done = embed_directory(Path(tile), Path(chosen.out), artifact, how, as_float=chosen.float32)
+    for tile in tiles.values():
+        done = embed_directory(tile, Path(chosen.out), artifact, how, as_float=chosen.float32)
         rows, columns = done.shape
         say(f"{done.values}: {done.num_embedded:,} of {rows * columns:,} pixels have an embedding")
     return 0

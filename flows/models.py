@@ -60,7 +60,6 @@ def import_weights(
     chosen = Family(family)
     found = read_checkpoint(file, chosen, stated)
     norms = RELEASES[chosen].norms
-    norms = RELEASES[chosen].norms
     source = digest_file(file, file.parent)
     folder = context.paths.imported / name
     write_artifact(
@@ -95,14 +94,18 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
         ArtifactError: What the registry gave is not what it says.
     """
     from tessera_core.model.artifact import load_artifact
-    from tessera_core.records.manifest import MANIFEST_NAME
+    from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 
     if (Path(reference) / MANIFEST_NAME).is_file():
         return load_artifact(Path(reference), device)
     from flows.adapters.registry import MlflowRegistry
 
     name, separator, which = re.fullmatch(r"([^/@]*)([/@]?)(.*)", reference, re.S).groups()  # type: ignore[union-attr]
-    require_name(name)
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{reference!r} is no folder with an artifact, and not of the form NAME, NAME/VERSION "
+            "or NAME@ALIAS"
+        )
     registry = MlflowRegistry(context.settings, name, run_id="")
     if separator == "/":
         version = registry.version(which)
@@ -115,20 +118,32 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
             f"{reference} is no registered model, and no folder with an artifact; import one with "
             "`tessera import-weights` or train one with `tessera retrain`"
         )
+    called = f"version {version.version} of {name}"
+    if not version.model_digest:
+        raise ArtifactError(
+            f"{called} does not say which model it is: its tag tessera.model_digest is missing. "
+            "Register it again"
+        )
     folder = context.paths.model_cache / version.model_digest
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         arriving = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(arriving, ignore_errors=True)
         registry.fetch(version.version, arriving)
+        # Before it is kept: a copy that is something else would be refused ever after.
+        _require_digest(called, Manifest.read(arriving).digest, version.model_digest)
         arriving.rename(folder)
     artifact = load_artifact(folder, device)
-    if artifact.digest != version.model_digest:
-        raise ArtifactError(
-            f"version {version.version} of {name} holds model {artifact.digest[:12]}, its tag says "
-            f"{version.model_digest[:12]}; one of them was changed. Audit before going on"
-        )
+    _require_digest(called, artifact.digest, version.model_digest)
     return artifact
+
+
+def _require_digest(called: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise ArtifactError(
+            f"{called} holds model {found[:12]}, its tag says {expected[:12]}; one of them was "
+            "changed. Audit before going on"
+        )
 
 
 def require_name(name: str) -> None:
