@@ -224,6 +224,20 @@ def test_two_tiles_of_one_name_are_refused_before_one_overwrites_the_other(
     assert "two tiles would be written to 33UXP.npy" in complaint
 
 
+def test_a_tile_called_as_the_scales_of_another_is_refused(
+    tessera, tile: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / f"{tile.name}_scales"
+    other.mkdir()
+
+    code, _, complaint = tessera(
+        "embed", "--model", "any", "--tile", tile, other, "--out", tmp_path / "out"
+    )
+
+    assert code == 2
+    assert "two tiles would be written to 33UXP_scales.npy" in complaint
+
+
 def test_a_broken_tile_ends_with_exit_code_2(at_home, tile: Path, tmp_path: Path) -> None:
     (tile / "masks.npy").unlink()
 
@@ -339,6 +353,12 @@ def test_shapes_are_words_of_the_form_name_and_number() -> None:
     for word in ("num_heads", "num_heads=", "num_heads=-1", "num_heads=x", "num_heads=4.0"):
         with pytest.raises(InputError, match=r"is not of the form name=whole number"):
             parse_shapes([word])
+
+
+def test_a_shape_that_is_stated_twice_must_be_the_same() -> None:
+    assert parse_shapes(["num_heads=4", "num_heads=4"]) == {"num_heads": 4}
+    with pytest.raises(InputError, match="num_heads is stated twice, as 4 and as 2"):
+        parse_shapes(["num_heads=4", "num_heads=2"])
 
 
 @pytest.mark.parametrize(

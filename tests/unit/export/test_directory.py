@@ -319,3 +319,13 @@ def test_a_full_disk_leaves_neither_file_nor_any_part(tmp_path, width, limit):
     assert (kind, exit_code) == ("StorageError", 2), run.stderr
     assert "Nothing was left half-written" in message
     assert names(tmp_path / "out") == []
+
+
+def test_a_tile_is_never_embedded_into_itself(tmp_path):
+    tile = write(tmp_path / "bands")
+    before = names(tile)
+
+    with pytest.raises(SceneError, match="is the tile itself"):
+        embedded(tile, tile)
+
+    assert names(tile) == before

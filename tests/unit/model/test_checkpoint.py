@@ -367,6 +367,18 @@ def test_a_truncated_file_is_refused(is_zip, share, tmp_path):
         read_checkpoint(path, Family.V1_0_QAT)
 
 
+def test_one_bit_that_the_archive_knows_to_be_wrong_is_refused(tmp_path):
+    config = tiny_release(Family.V1_0_QAT)
+    path = save(tmp_path, config)
+    content = bytearray(path.read_bytes())
+    # Inside the numbers of a tensor: torch itself reads it without a word.
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(ArtifactError, match=r"is damaged: the checksum of its part .* is wrong"):
+        read(path, config)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_a_file_with_changed_bytes_is_read_or_refused_but_never_a_crash(seed, tmp_path):
     path = tmp_path / "released.pt"
