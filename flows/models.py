@@ -111,17 +111,16 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
     from tessera_core.model.artifact import load_artifact
     from tessera_core.records.manifest import MANIFEST_NAME
 
-    if not NAME.match(reference) or Path(reference).is_dir():
-        if not (Path(reference) / MANIFEST_NAME).is_file():
-            raise InputError(f"{reference!r} is no model name, and no folder with an artifact")
+    # A folder that merely has the name of a model is none.
+    if (Path(reference) / MANIFEST_NAME).is_file():
         return load_artifact(Path(reference), device)
     from flows.adapters.registry import MlflowRegistry
 
     name, separator, which = _split(reference)
     if not NAME.fullmatch(name):
         raise InputError(
-            f"{reference!r} is no folder with an artifact, and not of the form NAME, NAME/VERSION "
-            "or NAME@ALIAS"
+            f"{reference!r} is no model name, and no folder with an artifact; expected NAME, "
+            "NAME/VERSION, NAME@ALIAS or such a folder"
         )
     registry = MlflowRegistry(context.settings, name, run_id="")
     if separator == "/":

@@ -120,12 +120,12 @@ def _joined(parts: Sequence[Series], stats: Sequence[BandStats], sampling: Sampl
         place = np.arange(len(index)) + np.repeat(start - own[:-1], num)
         tokens[place] = series_tokens(part, index, part_stats)
         if sampling.is_random:
-            content[place] = _content(part, index) + place_in_pixel(offsets, place) * GOLDEN_GAMMA
+            content[place] = _content(part, index) + _place_in_pixel(offsets, place) * GOLDEN_GAMMA
         start = start + num
     return Sequences(tokens_MC=tokens, offsets=offsets, content_M=content)
 
 
-def place_in_pixel(offsets: Rows, place: Rows) -> npt.NDArray[np.uint64]:
+def _place_in_pixel(offsets: Rows, place: Rows) -> npt.NDArray[np.uint64]:
     """Return how many tokens of the same d-pixel stand before each place."""
     pixel = np.searchsorted(offsets, place, side="right") - 1
     return (place - offsets[pixel]).astype(np.uint64)

@@ -174,7 +174,7 @@ def test_a_folder_with_an_artifact_embeds_as_the_registered_model_does(
         ("student@champion", "student@champion is no registered model"),
         ("/nowhere/at/all", "'/nowhere/at/all' is no model name, and no folder with an artifact"),
         ("", "'' is no model name, and no folder with an artifact"),
-        ("a'b", "is no folder with an artifact, and not of the form NAME"),
+        ("a'b", "is no model name, and no folder with an artifact; expected NAME"),
     ],
 )
 def test_a_model_that_is_not_there_ends_with_exit_code_2(
@@ -208,6 +208,18 @@ def test_a_width_or_number_that_makes_no_sense_ends_with_exit_code_2(
     assert code == 2
     assert message in complaint
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_merely_has_the_name_of_a_model_does_not_stand_in_its_way(
+    at_home, tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "student").mkdir()
+
+    code, told, _ = at_home("embed", "--model", "student", "--tile", tile, "--out", "out")
+
+    assert code == 0
+    assert "20 of 20 pixels have an embedding" in told
 
 
 def test_two_tiles_of_one_name_are_refused_before_one_overwrites_the_other(
