@@ -6,7 +6,7 @@ from torch import Tensor
 from tessera_core.domain.embedding import CODE_MAX, V1_SCALE_FLOOR
 
 
-def fake_quantise(values: Tensor) -> Tensor:
+def fake_quantise(values: Tensor, largest: Tensor | None = None) -> Tensor:
     """Return values as int8 codes would give them back; the gradient passes unchanged.
 
     Quantisation-aware training of v1 (method.md 5). Unlike the stored codes of ``Embedding``, all
@@ -15,6 +15,7 @@ def fake_quantise(values: Tensor) -> Tensor:
 
     Args:
         values: Embeddings before the projector, any shape, at least one value.
+        largest: Largest ``|v|``, a scalar, where ``values`` is only a part of the batch.
 
     Returns:
         The same shape; float32, or float64 for float64. Half precision is widened first, because
@@ -22,6 +23,8 @@ def fake_quantise(values: Tensor) -> Tensor:
     """
     wide = values.to(torch.promote_types(values.dtype, torch.float32))
     fixed = wide.detach()
-    scale = (fixed.abs().max() / CODE_MAX).clamp_min(V1_SCALE_FLOOR)
+    if largest is None:
+        largest = fixed.abs().max()
+    scale = (largest.to(wide.dtype) / CODE_MAX).clamp_min(V1_SCALE_FLOOR)
     codes = torch.round(fixed / scale).clamp(-CODE_MAX - 1, CODE_MAX)
     return wide + (codes * scale - fixed)

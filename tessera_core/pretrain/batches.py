@@ -1,91 +1,99 @@
-"""Which d-pixels and which views a step sees: a pure function of seed and step.
+"""From the raw observations of a step to the views that the encoder takes, on the device.
 
-Nothing is carried from step to step, so resuming needs no sampler state.
+Shapes: b d-pixels of this rank, B of all ranks, K observations drawn.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.norms import NormStats
-from tessera_core.domain.views import draw_view, view_overlap
-from tessera_core.model.tokens import optical_stream, radar_stream
+from tessera_core.pretrain.config import PretrainConfig
+from tessera_core.pretrain.plan import StepPlan
+from tessera_core.pretrain.ranks import Ranks
+from tessera_core.pretrain.views import RawPixels, draw_views
 
-EPOCH_STREAM: Final = 0
-VIEW_STREAM: Final = 1
-"""Keep the random streams of epochs and views apart."""
+Tokens = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """Two views of the same d-pixels, and how to mix them."""
+    """Views of this rank's d-pixels, and how the whole batch is mixed."""
 
     rows: npt.NDArray[np.int64]
-    """(B,), which d-pixels of the train split they are."""
+    """(b,), which d-pixels of the train split they are."""
 
-    first: tuple[Tensor, Tensor]
-    """S2 (B, K, 11) and S1 (B, K, 3) tokens of the first view."""
+    first: Tokens
+    """S2 (b, K2, 11) and S1 (b, K1, 3) tokens of the first view."""
 
-    second: tuple[Tensor, Tensor]
+    second: Tokens
     """Tokens of the second view."""
 
+    mixed: Tokens
+    """``share * first + (1 - share) * second of the partner``, day of year included."""
+
     partner_B: Tensor
-    """Permutation of the batch, for mixing."""
+    """Permutation of the whole batch: with whose second view each d-pixel is mixed."""
 
     mix_share: float
     """Share of the first view in the mix, 0..1; one for the whole batch."""
 
-    overlap: float
-    """Share of positions at which both S2 views hold the same observation."""
-
-    def mixed(self) -> tuple[Tensor, Tensor]:
-        """Return tokens of the mix, day of year included (method.md 4.6)."""
-        s2, s1 = (
-            self.mix_share * one + (1 - self.mix_share) * two[self.partner_B]
-            for one, two in zip(self.first, self.second, strict=True)
-        )
-        return s2, s1
+    overlap: Tensor
+    """Mean share of S2 places at which both views hold the same observation, a scalar."""
 
 
-def rows_of_step(step: int, num_pixels: int, batch_size: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the d-pixels of a step; each epoch is one permutation, its remainder left out."""
-    size = min(batch_size, num_pixels)
-    per_epoch = num_pixels // size
-    epoch, position = divmod(step, per_epoch)
-    order = np.random.default_rng([seed, EPOCH_STREAM, epoch]).permutation(num_pixels)
-    return order[position * size : (position + 1) * size]
+def rows_to_gather(plan: StepPlan, ranks: Ranks) -> npt.NDArray[np.int64]:
+    """Return the d-pixels whose observations this rank needs: its own, then their partners'."""
+    return plan.rows_B[_positions(plan, ranks)]
 
 
 def draw_batch(
-    pixels: DPixels,
-    norms: NormStats,
-    step: int,
-    *,
-    batch_size: int,
-    view_length: int,
-    seed: int,
+    raw: RawPixels, plan: StepPlan, norms: NormStats, config: PretrainConfig, ranks: Ranks
 ) -> Batch:
-    """Draw two independent views of a step's d-pixels."""
-    rows = rows_of_step(step, len(pixels), batch_size, seed)
-    rng = np.random.default_rng([seed, VIEW_STREAM, step])
-    optical, radar = optical_stream(pixels, rows, norms), radar_stream(pixels, rows, norms)
-    chosen = [
-        (draw_view(optical.valid_BT, view_length, rng), draw_view(radar.valid_BT, view_length, rng))
-        for _ in range(2)
-    ]
-    first, second = (
-        (torch.from_numpy(optical.take(s2)), torch.from_numpy(radar.take(s1))) for s2, s1 in chosen
+    """Draw the views of this rank's part of a step.
+
+    What a d-pixel's views are depends on its position in the whole batch and nothing else, so a
+    rank draws its partners' second views itself instead of asking the rank that owns them.
+
+    Args:
+        raw: Observations of ``rows_to_gather``, on the device.
+        plan: The step.
+        norms: Normalisation of the train split.
+        config: Settings.
+        ranks: This process among all.
+    """
+    positions = _positions(plan, ranks)
+    num_own = len(plan.rows_B) // ranks.size
+    views = draw_views(
+        raw,
+        norms,
+        position_B=torch.from_numpy(positions).to(ranks.device),
+        key=plan.key,
+        lengths=plan.lengths,
+        is_disjoint=config.views == "disjoint",
+        modality_dropout=config.modality_dropout,
+    )
+    partner_B = torch.from_numpy(plan.partner_B).to(ranks.device)
+    partners = slice(num_own, None) if ranks.size > 1 else partner_B
+    s2, s1 = (
+        plan.mix_share * one[:num_own] + (1 - plan.mix_share) * two[partners]
+        for one, two in zip(views.first, views.second, strict=True)
     )
     return Batch(
-        rows=rows,
-        first=first,
-        second=second,
-        partner_B=torch.from_numpy(rng.permutation(len(rows))),
-        mix_share=float(rng.beta(1.0, 1.0)),
-        overlap=view_overlap(chosen[0][0], chosen[1][0]),
+        rows=plan.rows_B[positions[:num_own]],
+        first=(views.first[0][:num_own], views.first[1][:num_own]),
+        second=(views.second[0][:num_own], views.second[1][:num_own]),
+        mixed=(s2, s1),
+        partner_B=partner_B,
+        mix_share=plan.mix_share,
+        overlap=views.overlap,
     )
+
+
+def _positions(plan: StepPlan, ranks: Ranks) -> npt.NDArray[np.int64]:
+    """Return places in the whole batch: this rank's, and behind them those of its partners."""
+    own = np.arange(len(plan.rows_B))[ranks.own(len(plan.rows_B))]
+    return own if ranks.size == 1 else np.concatenate([own, plan.partner_B[own]])

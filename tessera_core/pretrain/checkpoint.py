@@ -1,70 +1,256 @@
-"""Checkpoints: written whole, read without unpickling, bound to one run's identity."""
+"""Checkpoints: written whole, verified by digest, never unpickled, bound to what made them.
 
-import io
+``step-00000100.pt`` holds all state after 100 steps in one form, whatever the number of ranks;
+``step-00000100.json``, written last, holds its digest and the run's identity. A file without its
+JSON is the remainder of a write that was cut off, and counts for nothing.
+"""
+
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_state_dict,
+)
 
-from tessera_core.errors import ArtifactError
-from tessera_core.records.files import write_atomically
+from tessera_core.errors import ArtifactError, RecordError
+from tessera_core.pretrain.ranks import Ranks
+from tessera_core.records.files import (
+    atomic_file,
+    digest_file,
+    read_json,
+    storage_errors,
+    write_json,
+)
 
 KEEP: Final = 2
 """Older checkpoints are removed."""
 
+WHOLE: Final = StateDictOptions(full_state_dict=True, cpu_offload=True)
+"""State as one process would have it, gathered on rank 0."""
+
+History = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The encoder that the probe liked best so far."""
+
+    step: int
+    """After which step."""
+
+    score: float
+    """What the probe said."""
+
+    encoder: Mapping[str, Tensor]
+    """Its weights, on the CPU."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What a run carries from step to step, besides weights and moments."""
+
+    next_step: int = 0
+    """First step that is not done yet."""
+
+    history: History = field(default_factory=list)
+    """One record per logged step."""
+
+    best: Best | None = None
+    """What selection would hand out now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPolicy:
+    """Where a run's checkpoints are, and what it may go on from."""
+
+    folder: Path
+    """Belongs to this run's identity alone."""
+
+    identity: Mapping[str, Any]
+    """Everything that decides the weights, as plain JSON values."""
+
+    continue_from: Path | None = None
+    """Another run's folder, to start from where this one's is empty."""
+
+    accept_changes: Sequence[str] = ()
+    """Names in which that run's identity may differ."""
+
 
 def save_checkpoint(
-    folder: Path,
-    next_step: int,
-    model: nn.Module,
+    policy: CheckpointPolicy,
+    network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    history: list[dict[str, Any]],
-) -> Path:
-    """Write the state after a step and remove old ones; return the file."""
+    progress: Progress,
+    ranks: Ranks,
+) -> None:
+    """Write the state after a step and remove old ones; all ranks call it, rank 0 writes."""
+    model, moments = get_state_dict(network, optimizer, options=WHOLE)
+    if not ranks.is_first:
+        return
     state = {
-        "next_step": next_step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "history": history,
+        "next_step": progress.next_step,
+        "model": model,
+        "optimizer": moments,
+        "history": progress.history,
+        "best": None if progress.best is None else _plain(progress.best),
     }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    path = folder / f"step-{next_step:08d}.pt"
-    write_atomically(path, buffer.getvalue())
-    for old in sorted(folder.glob("step-*.pt"))[:-KEEP]:
-        old.unlink()
-    return path
+    path = policy.folder / f"step-{progress.next_step:08d}.pt"
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Its claim comes off first: until the new one is on, this step has no checkpoint.
+        path.with_suffix(".json").unlink(missing_ok=True)
+    with atomic_file(path) as temporary:
+        torch.save(state, temporary)
+    digest = digest_file(path, policy.folder)
+    claim = {"sha256": digest.sha256, "size": digest.size, "identity": dict(policy.identity)}
+    write_json(path.with_suffix(".json"), claim)
+    _remove_old(policy.folder)
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, list[dict[str, Any]]]:
-    """Restore the newest checkpoint; return the next step and the history so far.
-
-    Returns step 0 and no history when the folder has no checkpoint.
+    policy: CheckpointPolicy, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> Progress:
+    """Restore the newest checkpoint of this run, else of the one it continues, else nothing.
 
     Raises:
-        ArtifactError: The newest checkpoint is truncated or does not fit.
+        ArtifactError: The newest checkpoint is damaged or does not fit, or it is another run's
+            and differs in more than was accepted.
     """
-    found = sorted(folder.glob("step-*.pt"))
-    if not found:
-        return 0, []
+    newest = _newest(policy.folder)
+    accepted: Sequence[str] = ()
+    if newest is None and policy.continue_from is not None:
+        newest, accepted = _newest(policy.continue_from), policy.accept_changes
+        if newest is None:
+            raise ArtifactError(
+                f"pretrain.continue_from names {policy.continue_from}, which holds no checkpoint; "
+                "check the path or set it to null"
+            )
+    if newest is None:
+        return Progress()
+    state = _read(newest, policy.identity, accepted)
     try:
-        state = torch.load(found[-1], weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        return int(state["next_step"]), list(state["history"])
+        set_state_dict(
+            network, optimizer,
+            model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=WHOLE,
+        )  # fmt: skip
+        best = None if state["best"] is None else Best(**state["best"])
+        return Progress(
+            next_step=int(state["next_step"]), history=list(state["history"]), best=best
+        )
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _refusal(newest, str(error)) from error
+
+
+def differences(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """Return name -> (stored, wanted) of all values in which two identities differ."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in sorted(stored.keys() | wanted.keys()):
+        one, other = stored.get(name), wanted.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found |= differences(one, other, f"{prefix}{name}.")
+        elif one != other:
+            found[f"{prefix}{name}"] = (one, other)
+    return found
+
+
+@contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, and clear what a killed process left half-written in it.
+
+    Raises:
+        ArtifactError: Another process is training the same run.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ArtifactError(
+                f"another process is training this very run: {folder} is locked; wait for it"
+            ) from error
+        for part in folder.glob(".step-*.part"):
+            part.unlink()
+        yield
+
+
+def _newest(folder: Path) -> Path | None:
+    """Return the newest checkpoint that was written to the end."""
+    claimed = sorted(folder.glob("step-*.json"))
+    return claimed[-1].with_suffix(".pt") if claimed else None
+
+
+def _read(path: Path, identity: Mapping[str, Any], accepted: Sequence[str]) -> dict[str, Any]:
+    """Return the state in a checkpoint, after checking whose it is and every byte."""
+    try:
+        claim = read_json(path.with_suffix(".json"))
+        changed = differences(claim["identity"], identity)
+        known = {f"pretrain.{name}" for name in accepted} | set(accepted)
+        if refused := {name: pair for name, pair in changed.items() if name not in known}:
+            raise _other_run(path, refused)
+        digest = digest_file(path, path.parent)
+        if digest.sha256 != claim["sha256"]:
+            raise _refusal(
+                path,
+                f"it has {digest.size} bytes of another content than the {claim['size']} written",
+            )
+        state = torch.load(path, weights_only=True)
+        if not isinstance(state, dict):
+            raise _refusal(path, f"it holds {type(state).__name__}, expected the state of a run")
+        return state
     except UnpicklingError as error:
         # Torch's own message recommends to unpickle the file anyway.
-        reason = "it is cut off or holds more than tensors and plain values"
-        raise _refusal(found[-1], reason) from error
-    except (RuntimeError, KeyError, TypeError, ValueError, OSError, EOFError) as error:
-        raise _refusal(found[-1], str(error)) from error
+        raise _refusal(path, "it holds more than tensors and plain values") from error
+    except (RecordError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, ArtifactError):
+            raise
+        raise _refusal(path, str(error)) from error
+    except (OSError, EOFError) as error:
+        raise _refusal(path, str(error)) from error
+
+
+def _remove_old(folder: Path) -> None:
+    kept = {path.stem for path in sorted(folder.glob("step-*.json"))[-KEEP:]}
+    # JSON first: what has one must be whole.
+    for suffix in (".json", ".pt"):
+        for path in folder.glob(f"step-*{suffix}"):
+            if path.stem not in kept:
+                path.unlink()
+
+
+def _plain(best: Best) -> dict[str, Any]:
+    return {"step": best.step, "score": best.score, "encoder": dict(best.encoder)}
+
+
+def _other_run(path: Path, changed: Mapping[str, tuple[Any, Any]]) -> ArtifactError:
+    names = [name.removeprefix("pretrain.") for name in changed]
+    listed = ", ".join(
+        f"{name} {_short(one)} -> {_short(two)}" for name, (one, two) in changed.items()
+    )
+    return ArtifactError(
+        f"cannot resume from {path}: that run was another in {listed}. To go on from it all the "
+        f"same, name what may differ: --set 'pretrain.accept_changes=[{', '.join(names)}]'"
+    )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if len(text) > 24 else text
 
 
 def _refusal(path: Path, reason: str) -> ArtifactError:
     return ArtifactError(
-        f"cannot resume from {path}: {reason}. Delete the file to go on from the one before"
+        f"cannot resume from {path}: {reason}. Delete the file and its .json to go on from the "
+        "one before"
     )

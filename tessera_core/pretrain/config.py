@@ -8,6 +8,9 @@ from tessera_core.errors import ConfigError, did_you_mean
 OBJECTIVES: Final = ("barlow_twins", "vicreg", "sigreg")
 """Names only: the losses themselves need torch, which reading settings does not."""
 
+VIEWS: Final = ("independent", "disjoint")
+PRECISIONS: Final = ("float32", "bfloat16")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainConfig:
@@ -20,10 +23,25 @@ class PretrainConfig:
     """Optimiser updates, not epochs."""
 
     batch_size: int
-    """D-pixels per update."""
+    """D-pixels per update, over all ranks: the loss correlates them with each other."""
 
-    view_length: int
-    """Observations drawn per sensor and view (K of method.md 3.1)."""
+    micro_batch_size: int | None
+    """D-pixels, counting each view, that the encoder holds activations of at a time; it computes
+    them again on the way back. Exact, since only the projector looks across the batch. Null keeps
+    all, which is fastest."""
+
+    reshuffle: bool
+    """Draw a new order of all d-pixels each epoch; false reads the shards in their order."""
+
+    views: str
+    """``independent`` draws (as TESSERA was trained) or ``disjoint``: no observation in both."""
+
+    view_lengths: tuple[int, ...]
+    """Observations drawn per sensor and view (K of method.md 3.1). Of several lengths, every step
+    draws one for each sensor."""
+
+    modality_dropout: float
+    """Chance that a view hides one sensor of a d-pixel that both saw, 0..1."""
 
     model_dim: int
     """Width of each encoder; 4 x the latent width in the released students."""
@@ -90,8 +108,24 @@ class PretrainConfig:
     max_grad_norm: float
     """Gradients are clipped to this global L2 norm."""
 
+    precision: str
+    """``float32``, or ``bfloat16`` products in encoder and projector; the loss is never less than
+    float32."""
+
+    compile: bool
+    """Compile the encoder (torch.compile): minutes at the start, for a faster step on a GPU."""
+
+    num_ranks: int
+    """Processes that train together, one per GPU; they share ``batch_size`` evenly."""
+
+    shard: bool
+    """Spread weights and optimiser over the ranks (FSDP2), where they do not fit one device."""
+
     num_threads: int
-    """CPU threads; fixed, because sums in another order give other digits."""
+    """CPU threads of each rank; fixed, because sums in another order give other digits."""
+
+    num_loaders: int
+    """Threads per rank that gather the next batches; 0 gathers between steps."""
 
     log_every: int
     """Steps between logged metrics."""
@@ -102,6 +136,14 @@ class PretrainConfig:
     save_every: int
     """Steps between checkpoints."""
 
+    continue_from: str | None
+    """Checkpoint folder of another run to go on from, relative to the checkout, or null. Refused
+    where that run differs in anything that ``accept_changes`` does not name."""
+
+    accept_changes: tuple[str, ...]
+    """What may differ from the run that is continued: names of settings of this section, or
+    ``shards``, ``code``, ``teacher``."""
+
     def __post_init__(self) -> None:
         """Check ranges."""
         if self.objective not in OBJECTIVES:
@@ -109,29 +151,53 @@ class PretrainConfig:
                 f"pretrain.objective is {self.objective!r}. "
                 f"{did_you_mean(self.objective, OBJECTIVES)}"
             )
+        for name, value, known in (
+            ("views", self.views, VIEWS),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in known:
+                raise ConfigError(f"pretrain.{name} is {value!r}. {did_you_mean(value, known)}")
         for name in (
-            "num_steps", "view_length", "model_dim", "num_layers", "num_heads",
+            "num_steps", "num_ranks", "model_dim", "num_layers", "num_heads",
             "feedforward_dim", "embedding_dim", "projector_dim", "projector_layers",
             "num_threads", "log_every", "save_every",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 1 or more")
-        if self.batch_size < 2:
+        if self.batch_size < 2 or self.batch_size % self.num_ranks:
             raise ConfigError(
-                f"pretrain.batch_size is {self.batch_size}; a correlation needs 2 or more"
+                f"pretrain.batch_size is {self.batch_size}; a correlation needs 2 or more, and "
+                f"{self.num_ranks} ranks must share them evenly"
+            )
+        if not self.view_lengths or min(self.view_lengths) < 1:
+            raise ConfigError(
+                f"pretrain.view_lengths is {list(self.view_lengths)}, expected lengths of 1 or more"
             )
         if self.model_dim % self.num_heads or self.model_dim % 2:
             raise ConfigError(
                 f"pretrain.model_dim {self.model_dim} must be even and divisible by "
                 f"num_heads {self.num_heads}"
             )
-        for name in ("dropout", "warmup_share", "plateau_share"):
+        for name in ("dropout", "modality_dropout", "warmup_share", "plateau_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 0..1")
         self._check_sources_and_shares()
 
     def _check_sources_and_shares(self) -> None:
         """Check settings that must fit each other."""
+        if self.micro_batch_size is not None and (self.micro_batch_size < 1 or self.shard):
+            raise ConfigError(
+                f"pretrain.micro_batch_size is {self.micro_batch_size}, expected 1 or more, and "
+                "null with pretrain.shard: sharded weights would be fetched once per micro-batch"
+            )
+        if self.shard and self.num_ranks == 1:
+            raise ConfigError("pretrain.shard spreads weights over ranks, but num_ranks is 1")
+        known = {*self.__slots__, "shards", "code", "teacher"}
+        for name in self.accept_changes:
+            if name not in known:
+                raise ConfigError(
+                    f"pretrain.accept_changes names {name!r}. {did_you_mean(name, known)}"
+                )
         if self.teacher is not None and self.imported is not None:
             raise ConfigError(
                 "pretrain.teacher and pretrain.imported are both set: a model is either distilled "
@@ -146,6 +212,8 @@ class PretrainConfig:
         for name in ("peak_lr", "matrix_lr_scale", "vector_lr_scale", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected above 0")
-        for name in ("redundancy_weight", "mix_weight", "weight_decay", "probe_every"):
+        for name in (
+            "redundancy_weight", "mix_weight", "weight_decay", "probe_every", "num_loaders",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 0 or more")

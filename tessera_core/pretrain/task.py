@@ -1,13 +1,18 @@
 """What training asks of an encoder: to agree with itself, or with a teacher.
 
-A task owns the part of the network that training throws away and turns a batch into a loss.
+A task owns the part of the network that training throws away, says which views it wants encoded
+and turns the answers into a loss.
+
+Shapes: b d-pixels of this rank, B of all ranks, E embedding width, P projection width, R teacher's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.model.config import own_config
@@ -21,53 +26,102 @@ from tessera_core.model.objectives.vicreg import VICReg
 from tessera_core.model.projector import build_projector
 from tessera_core.model.quantisation import fake_quantise
 from tessera_core.model.shape import EncoderConfig
-from tessera_core.pretrain.batches import Batch
+from tessera_core.pretrain.batches import Batch, Tokens
+from tessera_core.pretrain.collective import gather_batch, largest_of_all
 from tessera_core.pretrain.config import PretrainConfig
+
+
+class Network(nn.Module):
+    """Encoder and head, as one forward pass: that is what DDP and FSDP2 wrap."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: nn.Module,
+        *,
+        behind_int8: bool = False,
+        micro_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.behind_int8 = behind_int8
+        self.micro_batch_size = micro_batch_size
+
+    def forward(self, views: Sequence[Tokens]) -> list[Any]:
+        """Return the head's answer to each view of the same b d-pixels."""
+        s2, s1 = (torch.cat(sensor) for sensor in zip(*views, strict=True))
+        embeddings = self._encode(s2, s1).chunk(len(views))
+        # Batch norm must see each view alone: one pass of the head per view.
+        return [self.head(self._stored(embedding_bE)) for embedding_bE in embeddings]
+
+    def _encode(self, s2: Tensor, s1: Tensor) -> Tensor:
+        """Return embeddings; in micro-batches, each of which is computed again in the backward.
+
+        Only the head and the loss look across d-pixels, and both get all embeddings at once: the
+        gradient is that of the whole batch, whatever the size of a micro-batch.
+        """
+        size = self.micro_batch_size
+        if size is None:
+            embedding_bE: Tensor = self.encoder(s2, s1)
+            return embedding_bE
+        parts = [
+            checkpoint(self.encoder, *part, use_reentrant=False)
+            for part in zip(s2.split(size), s1.split(size), strict=True)
+        ]
+        return torch.cat(parts)
+
+    def _stored(self, embedding_bE: Tensor) -> Tensor:
+        """Return embeddings as int8 codes would give them back, where asked (method.md 5)."""
+        if not self.behind_int8:
+            return embedding_bE
+        return fake_quantise(embedding_bE, largest_of_all(embedding_bE.abs().max()))
 
 
 class Task(Protocol):
     """How a batch becomes a loss."""
 
     @property
-    def head(self) -> nn.Module:
-        """Trained with the encoder, then thrown away."""
+    def network(self) -> Network:
+        """What is trained."""
 
-    def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Loss:
-        """Return the loss of a batch."""
+    @property
+    def num_views(self) -> int:
+        """How many views of a d-pixel the network sees."""
+
+    def views(self, batch: Batch) -> list[Tokens]:
+        """Return the views that the network is to see."""
+
+    def loss(self, answers: list[Any], batch: Batch, generator: torch.Generator) -> Loss:
+        """Return the loss of the whole batch, the same on every rank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SelfSupervised:
     """Two views of one d-pixel should project alike."""
 
-    head: nn.Sequential
-    """The projector."""
+    network: Network
+    """Encoder and projector."""
 
     objective: Objective
     """What alike means."""
 
-    fake_quantise: bool
-    """Whether the projector sees embeddings as int8 would give them back (method.md 5)."""
+    @property
+    def num_views(self) -> int:
+        """Two, or three with a mix."""
+        return 3 if self.objective.uses_mix else 2
 
-    def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Loss:
-        """Return the loss of a batch; a mix is made only for an objective that uses it."""
+    def views(self, batch: Batch) -> list[Tokens]:
+        """Return two views, and a mix for an objective that uses it."""
+        views = [batch.first, batch.second]
+        return [*views, batch.mixed] if self.objective.uses_mix else views
 
-        def project(tokens: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-            # Batch norm must see each view alone: one pass per view.
-            embedding_BE = encoder(*tokens)
-            if self.fake_quantise:
-                embedding_BE = fake_quantise(embedding_BE)
-            projection_BP: torch.Tensor = self.head(embedding_BE)
-            return projection_BP
-
-        first_BP, second_BP = project(batch.first), project(batch.second)
+    def loss(self, answers: list[Any], batch: Batch, generator: torch.Generator) -> Loss:
+        """Return the loss of all ranks' projections."""
+        first_BP, second_BP, *rest = (gather_batch(own_bP) for own_bP in answers)
         mixed = None
         if self.objective.uses_mix:
-            mixed = Mixed(
-                projection_BP=project(batch.mixed()),
-                share=batch.mix_share,
-                partner_B=batch.partner_B,
-            )
+            mixed = Mixed(projection_BP=rest[0], share=batch.mix_share, partner_B=batch.partner_B)
         projections = Projections(first_BP=first_BP, second_BP=second_BP, mixed=mixed)
         return self.objective(projections, generator=generator)
 
@@ -76,8 +130,11 @@ class SelfSupervised:
 class Distillation:
     """A sparse view should tell what a frozen teacher saw in all observations."""
 
-    head: MatryoshkaHeads
-    """One linear map per prefix."""
+    network: Network
+    """Encoder, and one linear map per prefix."""
+
+    dims: tuple[int, ...]
+    """The prefixes."""
 
     teacher: ModelArtifact
     """Frozen."""
@@ -85,25 +142,38 @@ class Distillation:
     pixels: DPixels
     """The train split, in which batches name their rows."""
 
-    def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Loss:
+    @property
+    def num_views(self) -> int:
+        """One."""
+        return 1
+
+    def views(self, batch: Batch) -> list[Tokens]:
+        """Return the first view alone."""
+        return [batch.first]
+
+    def loss(self, answers: list[Any], batch: Batch, generator: torch.Generator) -> Loss:
         """Return the loss of a batch; nothing is left to chance but the view."""
         known = self.pixels.take(batch.rows)
         target = embed_pixels(self.teacher, known, batch_size=len(batch.rows))
-        return distillation_loss(encoder(*batch.first), torch.from_numpy(target), self.head)
+        rebuilt = [gather_batch(own_bR) for own_bR in answers[0]]
+        target_BR = gather_batch(torch.from_numpy(target).to(rebuilt[0].device))
+        return distillation_loss(rebuilt, target_BR, self.dims)
 
 
 def build_task(
     config: PretrainConfig, shape: EncoderConfig, pixels: DPixels, teacher: ModelArtifact | None
 ) -> Task:
-    """Return what the settings ask for; a teacher makes it distillation."""
+    """Return what the settings ask for, freshly initialised; a teacher makes it distillation."""
+    encoder = Encoder(shape)
+    size = config.micro_batch_size
     if teacher is not None:
         dims = own_config(shape, is_matryoshka=True).output.dims
         heads = MatryoshkaHeads(dims, teacher.config.output.dim)
-        return Distillation(head=heads, teacher=teacher, pixels=pixels)
+        network = Network(encoder, heads, micro_batch_size=size)
+        return Distillation(network=network, dims=dims, teacher=teacher, pixels=pixels)
     projector = build_projector(config.embedding_dim, config.projector_dim, config.projector_layers)
-    return SelfSupervised(
-        head=projector, objective=build_objective(config), fake_quantise=config.fake_quantise
-    )
+    network = Network(encoder, projector, behind_int8=config.fake_quantise, micro_batch_size=size)
+    return SelfSupervised(network=network, objective=build_objective(config))
 
 
 def build_objective(config: PretrainConfig) -> Objective:

@@ -13,11 +13,11 @@ from tessera_core.testing.tiles import make_grid, make_tile
 
 TINY_OVERRIDES = (
     "ingest.path=scenes", "shuffle.rows_per_shard=20", "shuffle.block_size_m=20",
-    "pretrain.num_steps=6", "pretrain.batch_size=8", "pretrain.view_length=4",
+    "pretrain.num_steps=6", "pretrain.batch_size=8", "pretrain.view_lengths=[4]",
     "pretrain.model_dim=16", "pretrain.num_layers=2", "pretrain.num_heads=2",
     "pretrain.feedforward_dim=24", "pretrain.embedding_dim=12", "pretrain.dropout=0.1",
     "pretrain.projector_dim=20", "pretrain.num_threads=1", "pretrain.log_every=2",
-    "pretrain.save_every=2", "pretrain.probe_every=0",
+    "pretrain.save_every=2", "pretrain.probe_every=0", "pretrain.num_loaders=0",
 )  # fmt: skip
 """Settings for tiles of a few pixels; the encoder is ``TINY_SHAPE``."""
 

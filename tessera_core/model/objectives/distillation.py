@@ -26,29 +26,25 @@ class MatryoshkaHeads(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(dim, teacher_dim) for dim in self.dims)
 
     def forward(self, embedding_BE: Tensor) -> list[Tensor]:
-        """Return the teacher's embedding (B, R) as each prefix rebuilds it."""
-        return [
-            head(embedding_BE[:, :dim]) for dim, head in zip(self.dims, self.heads, strict=True)
-        ]
+        """Return the teacher's embedding (B, R) as each prefix rebuilds it, never in half."""
+        with torch.autocast(embedding_BE.device.type, enabled=False):
+            wide_BE = embedding_BE.float()
+            return [head(wide_BE[:, :dim]) for dim, head in zip(self.dims, self.heads, strict=True)]
 
 
-def distillation_loss(embedding_BE: Tensor, target_BR: Tensor, heads: MatryoshkaHeads) -> Loss:
+def distillation_loss(rebuilt: Sequence[Tensor], target_BR: Tensor, dims: Sequence[int]) -> Loss:
     """Return the mean, over prefixes, of the share of the teacher's variance left unexplained.
 
     The published form and weights are not known (method.md 6); equal weights of 1 - R2 make the
     prefixes comparable whatever the teacher's scale.
 
     Args:
-        embedding_BE: The student's embeddings.
-        target_BR: The frozen teacher's.
-        heads: One map per prefix.
+        rebuilt: The teacher's embeddings (B, R) as each prefix of the student gives them.
+        target_BR: The frozen teacher's own.
+        dims: Values of each prefix.
     """
-    with torch.autocast(embedding_BE.device.type, enabled=False):
-        target_BR = target_BR.float()
-        spread = (target_BR - target_BR.mean(dim=0)).square().mean().clamp_min(VARIANCE_FLOOR)
-        unexplained = [
-            (rebuilt_BR - target_BR).square().mean() / spread
-            for rebuilt_BR in heads(embedding_BE.float())
-        ]
-        parts = {f"prefix_{dim}": part for dim, part in zip(heads.dims, unexplained, strict=True)}
-        return Loss(total=torch.stack(unexplained).mean(), parts=parts)
+    target_BR = target_BR.float()
+    spread = (target_BR - target_BR.mean(dim=0)).square().mean().clamp_min(VARIANCE_FLOOR)
+    unexplained = [(rebuilt_BR - target_BR).square().mean() / spread for rebuilt_BR in rebuilt]
+    parts = {f"prefix_{dim}": part for dim, part in zip(dims, unexplained, strict=True)}
+    return Loss(total=torch.stack(unexplained).mean(), parts=parts)
