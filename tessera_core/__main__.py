@@ -17,6 +17,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("stage", choices=STAGES_WITHOUT_REGISTRY)
     parser.add_argument("--root", default=".", help="checkout with params.yaml")
+    parser.add_argument("--workspace", help="folder of the outputs (default: the checkout)")
+    parser.add_argument("--params", help="settings (default: params.yaml of the checkout)")
+    parser.add_argument(
+        "--ranks-only", action="store_true",
+        help="pretrain under torchrun: train to the last checkpoint, which the stage then reads",
+    )  # fmt: skip
+    parser.add_argument("--report", help="file for the numbers of rank 0")
     chosen = parser.parse_args(arguments)
 
     from tessera_core.config import PARAMS_NAME, PlatformConfig
@@ -27,8 +34,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     root = Path(chosen.root).absolute()
     try:
-        config = PlatformConfig.read(root / PARAMS_NAME)
-        result = run_stage(chosen.stage, config, Paths(root=root, workspace=root), OFFLINE)
+        config = PlatformConfig.read(Path(chosen.params or root / PARAMS_NAME))
+        paths = Paths(root=root, workspace=Path(chosen.workspace or root).absolute())
+        if chosen.ranks_only:
+            from tessera_core.pretrain.launch import train_as_rank
+
+            train_as_rank(config, paths, Path(chosen.report) if chosen.report else None)
+            return 0
+        result = run_stage(chosen.stage, config, paths, OFFLINE)
     except TesseraError as error:
         print(f"tessera: {error}", file=sys.stderr)
         return error.exit_code

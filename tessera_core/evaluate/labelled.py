@@ -23,6 +23,7 @@ from tessera_core.records.labels import (
 )
 from tessera_core.records.paths import Paths
 from tessera_core.records.samples import TileSamples, list_tiles, read_tile
+from tessera_core.records.selection_fields import selection_fields, without_fields
 
 if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
@@ -154,13 +155,14 @@ def gather(config: "PlatformConfig", paths: Paths, artifact: "ModelArtifact") ->
     if not folders:
         raise RecordError(f"no samples in {paths.samples}; run `tessera ingest` first")
     sources = label_places(config, paths)
+    selected = selection_fields(sources)
     crops: list[Labelled] = []
     heights: list[Labelled] = []
     mapped: list[MappedTile] = []
     digests, num_mapped = [], 0
     for folder in tqdm(folders, desc="embed tiles", leave=False, disable=None):
         tile = read_tile(folder)
-        truth = _read_truth(tile, sources, config.evaluate)
+        truth = _read_truth(tile, sources, selected, config.evaluate)
         digests.append(_digest_labels(tile, truth.labels))
         is_mapped = num_mapped + len(tile) <= MAX_MAPPED_PIXELS
         if is_mapped:
@@ -222,9 +224,12 @@ class _Truth:
         return np.union1d(self.crop_rows, self.height_rows)
 
 
-def _read_truth(tile: TileSamples, sources: list[Path], settings: EvaluateConfig) -> _Truth:
+def _read_truth(
+    tile: TileSamples, sources: list[Path], selected: Ints, settings: EvaluateConfig
+) -> _Truth:
     epsg = np.full(len(tile), tile.grid.epsg, np.int32)
-    labels = read_labels(sources, epsg, tile.x, tile.y)
+    # Fields that choose among encoders are none of a report's business.
+    labels = without_fields(read_labels(sources, epsg, tile.x, tile.y), selected)
     block = block_ids(epsg, tile.x, tile.y, BLOCK_SIZE_M)
     # Negative: a block is never taken for a field of the same number.
     field = np.where(labels.parcel > 0, labels.parcel, -1 - block)

@@ -3,55 +3,43 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from tessera_core.model.artifact import load_artifact, write_artifact
-from tessera_core.model.config import ModelConfig, own_config
-from tessera_core.model.embed import ModelArtifact, embed_pixels
-from tessera_core.model.encoder import Encoder, count_parameters
-from tessera_core.model.releases import student_shape
-from tessera_core.pretrain.loop import train
-from tessera_core.pretrain.probe import linear_probe_accuracy, thin_classes
-from tessera_core.records.code import closure_digest
-from tessera_core.records.files import (
-    FileDigest,
-    atomic_folder,
-    digest_file,
-    digest_json,
-    write_json,
-)
-from tessera_core.records.labels import UNLABELLED, label_folders, label_sources, read_labels
+from tessera_core.model.encoder import count_parameters
+from tessera_core.pretrain.figures import draw_training
+from tessera_core.pretrain.job import model_config, probe_labels, train_job
+from tessera_core.pretrain.launch import launch_ranks
+from tessera_core.records.files import FileDigest, atomic_folder, digest_file, write_json
+from tessera_core.records.labels import label_sources
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.outcome import Outcome
-from tessera_core.shuffle.reader import Feed, open_feed, read_norms
+from tessera_core.shuffle.reader import open_feed, read_norms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tessera_core.config import PlatformConfig
-    from tessera_core.domain.norms import NormStats
     from tessera_core.ports import Ports
     from tessera_core.pretrain.config import PretrainConfig
+    from tessera_core.pretrain.loop import Trained
     from tessera_core.records.paths import Paths
 
 NUM_CANARIES = 8
-NUM_PROBE_PIXELS = 1500
-PROBE_FOLDS = 3
-PROBE_BATCH = 512
-MIN_CLASSES = 2
+FIGURE_FOLDER = "training"
 
 
 def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
-    """Return the label rasters of the probe, and the models that training starts from."""
-    labels = label_sources(_label_folders(config, paths), paths.root)
-    given = (config.pretrain.teacher, config.pretrain.imported)
-    models = [paths.root / folder / MANIFEST_NAME for folder in given if folder is not None]
-    return (*labels, *(digest_file(path, paths.root) for path in models))
+    """Return the label rasters of the probe, and what training starts from."""
+    labels = label_sources(probe_labels(config, paths), paths.root)
+    settings = config.pretrain
+    given = (settings.teacher, settings.imported)
+    files = [paths.root / folder / MANIFEST_NAME for folder in given if folder is not None]
+    if settings.continue_from is not None:
+        files += sorted((paths.root / settings.continue_from).glob("step-*.json"))[-1:]
+    return (*labels, *(digest_file(path, paths.root) for path in files))
 
 
 def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
@@ -59,56 +47,37 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     settings = config.pretrain
     if settings.imported is not None:
         return _take_imported(settings, paths)
-    # Sums in another order give other digits, and some kernels are not repeatable.
-    torch.set_num_threads(settings.num_threads)
-    torch.use_deterministic_algorithms(True)
-    # Filling fresh tensors with NaN finds reads of uninitialised memory, at an eighth of the step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    shards = Manifest.read(paths.shards)
-    norms = read_norms(paths.shards)
-    feed = open_feed(paths.shards, "train", paths.feed_cache)
-    teacher = None if settings.teacher is None else load_artifact(paths.root / settings.teacher)
+    if settings.num_ranks > 1:
+        launch_ranks(config, paths, ports.tracker)
+    # With several ranks all steps are done by now, and this reads the last checkpoint.
+    trained = train_job(config, paths, ports.tracker)
+    feed, norms = open_feed(paths.shards, "train", paths.feed_cache), read_norms(paths.shards)
     model = model_config(settings)
-    probe = _build_probe(config, paths, feed, norms, model) if settings.probe_every else None
-    trained = train(
-        settings,
-        model.encoder,
-        feed.pixels,
-        norms,
-        checkpoints=paths.checkpoints / _run_identity(config, shards, teacher),
-        tracker=ports.tracker,
-        probe=probe,
-        teacher=teacher,
-    )
     canaries = feed.pixels.take(np.arange(min(NUM_CANARIES, len(feed.pixels))))
     write_artifact(paths.model, trained.encoder, model, norms, canaries)
-    write_json(paths.training / "history.json", trained.history)
+    with atomic_folder(paths.training) as folder:
+        write_json(folder / "history.json", trained.history)
+        draw_training(folder, trained, feed, norms, settings)
+    for figure in sorted(paths.training.glob("*.png")):
+        ports.tracker.log_artifact(figure, FIGURE_FOLDER)
+    return _outcome(settings, paths, trained, len(feed.pixels))
+
+
+def _outcome(settings: PretrainConfig, paths: Paths, trained: Trained, num_pixels: int) -> Outcome:
     last = trained.history[-1]
+    chosen = trained.selected
     facts = {
         "seed": settings.seed,
         "num_steps": settings.num_steps,
         "num_parameters": count_parameters(trained.encoder),
-        "num_train_pixels": len(feed.pixels),
+        "num_train_pixels": num_pixels,
         "model_digest": load_artifact(paths.model).digest,
-        "shards": shards.digest,
-        "teacher": None if teacher is None else teacher.digest,
+        "shards": Manifest.read(paths.shards).digest,
+        "teacher": _digest_of(paths.root, settings.teacher),
+        "selected": None if chosen is None else {"step": chosen.step, "score": chosen.score},
         "final": {name: value for name, value in last.items() if name != "step"},
     }
-    outputs = (paths.model / MANIFEST_NAME, paths.training / "history.json")
-    return Outcome(outputs=outputs, facts=facts)
-
-
-def model_config(settings: PretrainConfig) -> ModelConfig:
-    """Return the model that the settings ask for, of the shape of a v2 student."""
-    shape = student_shape(
-        model_dim=settings.model_dim,
-        num_layers=settings.num_layers,
-        num_heads=settings.num_heads,
-        feedforward_dim=settings.feedforward_dim,
-        embedding_dim=settings.embedding_dim,
-        dropout=settings.dropout,
-    )
-    return own_config(shape, is_matryoshka=settings.teacher is not None)
+    return Outcome(outputs=_outputs(paths), facts=facts)
 
 
 def _take_imported(settings: PretrainConfig, paths: Paths) -> Outcome:
@@ -117,7 +86,8 @@ def _take_imported(settings: PretrainConfig, paths: Paths) -> Outcome:
     artifact = load_artifact(source)
     with atomic_folder(paths.model) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True)
-    write_json(paths.training / "history.json", [])
+    with atomic_folder(paths.training) as folder:
+        write_json(folder / "history.json", [])
     facts = {
         "seed": settings.seed,
         "num_steps": 0,
@@ -130,50 +100,15 @@ def _take_imported(settings: PretrainConfig, paths: Paths) -> Outcome:
             "family": artifact.config.family,
             **Manifest.read(source).facts.get("source", {}),
         },
+        "selected": None,
         "final": {},
     }
-    outputs = (paths.model / MANIFEST_NAME, paths.training / "history.json")
-    return Outcome(outputs=outputs, facts=facts)
+    return Outcome(outputs=_outputs(paths), facts=facts)
 
 
-def _run_identity(config: PlatformConfig, shards: Manifest, teacher: ModelArtifact | None) -> str:
-    """Return the name of the checkpoint folder: only an equal run may go on from it."""
-    identity = {
-        "config": config.section("pretrain"),
-        "shards": shards.digest,
-        "teacher": None if teacher is None else teacher.digest,
-        "code": closure_digest(__name__),
-    }
-    return digest_json(identity)[:16]
+def _outputs(paths: Paths) -> tuple[Path, ...]:
+    return (paths.model / MANIFEST_NAME, paths.training / "history.json")
 
 
-def _label_folders(config: PlatformConfig, paths: Paths) -> list[Path]:
-    ingest = config.ingest
-    return label_folders(paths.root, config.evaluate.labels, ingest.source, ingest.path)
-
-
-def _build_probe(
-    config: PlatformConfig, paths: Paths, feed: Feed, norms: NormStats, model: ModelConfig
-) -> Callable[[Encoder], float] | None:
-    """Return a function that scores an encoder on crop labels, or None without labels."""
-    labels = read_labels(_label_folders(config, paths), feed.epsg, feed.x, feed.y)
-    labelled = np.flatnonzero((labels.crop_type != UNLABELLED) & (labels.parcel > 0))
-    # The feed is shuffled, so its first labelled d-pixels are a random draw.
-    rows = labelled[:NUM_PROBE_PIXELS]
-    thin = thin_classes(labels.crop_type[rows], labels.parcel[rows], PROBE_FOLDS)
-    if len(np.unique(labels.crop_type[rows])) - len(thin) < MIN_CLASSES:
-        return None
-    pixels = feed.pixels.take(rows)
-    score = partial(
-        linear_probe_accuracy,
-        classes=labels.crop_type[rows],
-        groups=labels.parcel[rows],
-        num_folds=PROBE_FOLDS,
-        seed=config.pretrain.seed,
-    )
-
-    def probe(encoder: Encoder) -> float:
-        artifact = ModelArtifact(encoder=encoder, config=model, norms=norms, digest="")
-        return score(embed_pixels(artifact, pixels, batch_size=PROBE_BATCH))
-
-    return probe
+def _digest_of(root: Path, folder: str | None) -> Any:
+    return None if folder is None else Manifest.read(root / folder).digest

@@ -121,6 +121,26 @@ def _holds_labels(folder: Path) -> bool:
     return any((folder / name).is_file() for name in RASTERS)
 
 
+def read_raster(path: Path) -> npt.NDArray[np.int64]:
+    """Return a raster of codes or ids whole, (row, column); 0 where it says no data.
+
+    Raises:
+        SceneError: It cannot be read.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as raster:
+                values = raster.read(1, masked=True).filled(0)
+    except RasterioError as error:
+        raise SceneError(f"cannot read the label raster {path}: {error}") from error
+    whole: npt.NDArray[np.int64] = np.nan_to_num(values).astype(np.int64)
+    return whole
+
+
 def _sample(
     path: Path,
     epsg: npt.NDArray[np.int32],
