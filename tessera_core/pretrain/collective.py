@@ -75,7 +75,7 @@ class _Gather(Function):
         size = dist.get_world_size()
         ctx.num_rows = len(own_bP)
         whole_BP = own_bP.new_empty((size * len(own_bP), *own_bP.shape[1:]))
-        dist.all_gather_into_tensor(whole_BP, own_bP.contiguous())
+        dist.all_gather_single(whole_BP, own_bP.contiguous())
         return whole_BP
 
     @staticmethod

@@ -30,7 +30,7 @@ def distribute(network: Network, config: PretrainConfig, ranks: Ranks) -> nn.Mod
         fully_shard(network.encoder)
         return fully_shard(network)
     # Buffers are statistics of the whole batch, equal on all ranks already.
-    return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return DistributedDataParallel(network, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
 
 def _layers(encoder: nn.Module) -> list[nn.Module]:

@@ -121,3 +121,19 @@ def _calendar(
     place = np.arange(len(pixel)) - offsets[pixel]
     valid[shuffled] = place < num_valid[pixel]
     return pixel, days, offsets, valid
+
+
+class _Stand:
+    def __init__(self, pixels, tile):
+        self.pixels = pixels
+        self.tile = np.zeros(len(pixels), np.int32) if tile is None else tile
+        self.tile_counts = np.bincount(self.tile)
+
+    def gather(self, rows):
+        from tessera_core.shuffle.gather import gather
+
+        return gather(self.pixels, rows)
+
+
+def as_feed(pixels, tile=None):
+    return _Stand(pixels, tile)
