@@ -7,6 +7,7 @@ Shapes: V views (2), B d-pixels, T observations (padded), K observations drawn, 
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
 import numba
@@ -38,8 +39,9 @@ NUM_NUMBERS: Final = 1 << 32
 HALVE_EVERY: Final = 4
 
 
+@lru_cache(maxsize=64)
 def scale_rows(stats: BandStats, num_times: int) -> Floats:
-    """Return mean and divisor of every value of T observations, (2, T * C)."""
+    """Return mean and divisor of every value of T observations, (2, T * C); kept, not to change."""
     divisor = np.array(stats.std, np.float32) + np.float32(EPSILON)
     return np.tile(np.array([stats.mean, divisor], np.float32), num_times)
 

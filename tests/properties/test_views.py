@@ -61,7 +61,10 @@ def test_both_forms_give_the_same_bits(
     counts, unusable, padding, lengths, is_disjoint, num_hidden, seed, key
 ):
     pixels = make_pixels(*zip(*counts, strict=True), seed=seed, num_unusable=unusable)
-    raw = RawPixels.from_padded(padded_pixels(pixels, num_padding=padding))
+    padded, rng = padded_pixels(pixels, num_padding=padding), np.random.default_rng(seed)
+    for series in (padded.optical, padded.ascending, padded.descending):
+        series.values[:] = rng.integers(0, 2**16, series.values.shape).astype(series.values.dtype)
+    raw = RawPixels.from_padded(padded)
     position = torch.arange(len(raw)) * 1000 + seed
     rule = DrawRule(
         words=stream_words(key), lengths=lengths, is_disjoint=is_disjoint, num_hidden=num_hidden
