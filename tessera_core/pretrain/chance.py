@@ -3,7 +3,11 @@
 A stream is named by the step's key, its purpose, sensor and view; two words stand for it. Within a
 stream a d-pixel's position gives a state, and state and count give a number. All are 32 bits
 wide. The same arithmetic is written in tensor operations (``views_plain``) and in compiled loops
-(``views_compiled``), so nothing depends on batch neighbours, ranks, devices or threads.
+(``views_compiled``), so nothing depends on batch neighbours, ranks, devices or threads. Mixing is
+one-to-one and the stride odd, so a d-pixel meets no number of a stream twice.
+
+numba holds compiled code for current as long as ``views_compiled.py`` is unchanged: touch it after
+a change here.
 """
 
 from enum import IntEnum

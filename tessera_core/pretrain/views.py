@@ -8,8 +8,10 @@ Shapes: B d-pixels, T observations (padded; may be 0), K observations drawn, C b
 """
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -200,10 +202,13 @@ def draw_views(
             f"views of {lengths} observations with modality dropout {modality_dropout} and key "
             f"{key}; expected lengths from 1, dropout 0 to 1, key 0 to 2^63 - 1"
         )
-    if position_B.shape != (len(raw),) or position_B.dtype != torch.int64:
+    device = raw.optical.valid.device
+    fits = position_B.shape == (len(raw),) and position_B.dtype == torch.int64
+    if not fits or position_B.device != device:
         raise RecordError(
-            f"positions are {position_B.dtype} of shape {tuple(position_B.shape)}, expected "
-            f"torch.int64 of shape ({len(raw)},), one per d-pixel"
+            f"positions are {position_B.dtype} of shape {tuple(position_B.shape)} on "
+            f"{position_B.device}, expected torch.int64 of shape ({len(raw)},), one per d-pixel, "
+            f"on {device}"
         )
     rule = DrawRule(
         words=stream_words(key),
@@ -211,5 +216,46 @@ def draw_views(
         is_disjoint=is_disjoint,
         num_hidden=round(modality_dropout * 2**32),
     )
-    s2, s1, overlap = draw_plain(raw, norms, position_B, rule)
+    draw = draw_compiled if device.type == "cpu" else draw_plain
+    s2, s1, overlap = draw(raw, norms, position_B, rule)
     return Views(first=(s2[0], s1[0]), second=(s2[1], s1[1]), overlap=overlap)
+
+
+def draw_compiled(
+    raw: RawPixels, norms: NormStats, position_B: Tensor, rule: DrawRule
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do in compiled loops, on this thread, what ``draw_plain`` does; tensors on the CPU."""
+    # Loaded here: numba takes a while, and a run on a GPU never needs it.
+    from tessera_core.pretrain.views_compiled import fill_views, scale_rows
+
+    s2, s1 = (
+        torch.empty((2, len(raw), length, num_bands + 1), dtype=torch.float32)
+        for length, num_bands in zip(rule.lengths, (NUM_S2, NUM_S1), strict=True)
+    )
+    num_same = fill_views(
+        (_arrays(raw.optical), _arrays(raw.ascending), _arrays(raw.descending)),
+        (
+            scale_rows(norms.s2, raw.optical.valid.shape[1]),
+            scale_rows(norms.s1_ascending, raw.ascending.valid.shape[1]),
+            scale_rows(norms.s1_descending, raw.descending.valid.shape[1]),
+        ),
+        position_B.contiguous().numpy(),
+        rule.words,
+        rule.is_disjoint,
+        rule.num_hidden,
+        s2.numpy(),
+        s1.numpy(),
+    )
+    num_places = max(len(raw) * rule.lengths[0], 1)
+    return s2, s1, torch.tensor(num_same / num_places, dtype=torch.float32)
+
+
+def _arrays(
+    series: RawSeries,
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
+    """Return values (B, T * C), days and validity in C order, without a copy where they are."""
+    return (
+        series.values.flatten(1).contiguous().numpy(),
+        series.day_of_year.contiguous().numpy(),
+        series.valid.contiguous().numpy(),
+    )
