@@ -43,7 +43,7 @@ class Series:
                 f"{len(self.valid)} validity flags; expected equal counts"
             )
         ends_fit = len(self.offsets) > 0 and self.offsets[0] == 0 and self.offsets[-1] == num
-        if not ends_fit or (np.diff(self.offsets) < 0).any():
+        if not ends_fit or (self.offsets[1:] < self.offsets[:-1]).any():
             raise RecordError(
                 f"offsets must run from 0 to {num}, the number of observations, without falling"
             )

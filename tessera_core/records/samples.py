@@ -3,7 +3,7 @@
 Layout: ``samples/tile=<name>/window=<year>/{samples,scenes}.parquet`` and ``manifest.json``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -144,12 +144,30 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
             table = file.read()
     except (OSError, pa.ArrowInvalid) as error:
         raise RecordError(f"cannot read {path}: {error}") from error
-    if not table.schema.equals(schema, check_metadata=False):
-        raise RecordError(
-            f"{path} has columns {table.schema.names}, expected {schema.names}; "
-            "was it written by another version? Ingest again"
-        )
+    _check_columns(table.schema, schema, path)
     return table
+
+
+def read_row_groups(
+    path: Path, schema: pa.Schema, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    """Yield Parquet one row group at a time, so that a large file need not fit into memory.
+
+    Args:
+        path: File to read.
+        schema: Columns that it must have.
+        columns: Those to read; all when None.
+
+    Raises:
+        RecordError: The file is unreadable or has other columns.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_columns(file.schema_arrow, schema, path)
+            for index in range(file.num_row_groups):
+                yield file.read_row_group(index, columns=columns)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RecordError(f"cannot read {path}: {error}") from error
 
 
 def read_tile(folder: Path) -> TileSamples:
@@ -187,6 +205,14 @@ def pixels_of(table: pa.Table) -> DPixels:
     return DPixels(
         optical=optical_series(reflectance.reshape(-1, NUM_S2), scl, day, offsets), **radar
     )
+
+
+def _check_columns(found: pa.Schema, expected: pa.Schema, path: Path) -> None:
+    if not found.equals(expected, check_metadata=False):
+        raise RecordError(
+            f"{path} has columns {found.names}, expected {expected.names}; "
+            "was it written by another version? Ingest again"
+        )
 
 
 def _flat(table: pa.Table, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:

@@ -102,3 +102,67 @@ def copy_padded(
         _copy(values[start * num_bands : stop * num_bands], out_values[place])
         _copy(day_of_year[start:stop], out_day_of_year[place])
         _copy(valid[start:stop], out_valid[place])
+
+
+_pread: Kernel = numba.types.ExternalFunction(
+    "pread",
+    numba.types.int64(numba.types.int32, numba.types.uintp, numba.types.uintp, numba.types.int64),
+)
+
+
+@_compiled
+def read_bounds(
+    descriptor: int,
+    body: int,
+    rows: npt.NDArray[np.int64],
+    out_bounds: npt.NDArray[np.int64],
+) -> int:
+    """Fill (B, 2) with the first observation of each d-pixel and the one behind its last.
+
+    Args:
+        descriptor: Open file of the offsets.
+        body: Bytes before the first of them.
+        rows: (B,), d-pixels that exist.
+        out_bounds: (B, 2), in C order.
+
+    Returns:
+        How many d-pixels were read; fewer than B where the file could not be read any further.
+    """
+    address = out_bounds.ctypes.data
+    for place in range(len(rows)):
+        if _pread(descriptor, address + 16 * place, 16, body + 8 * rows[place]) != 16:
+            return place
+    return len(rows)
+
+
+@_compiled
+def read_padded(
+    descriptor: int,
+    body: int,
+    width: int,
+    bounds: npt.NDArray[np.int64],
+    out: npt.NDArray[np.uint8],
+) -> int:
+    """Fill (B, T * width) bytes with the observations within (B, 2) bounds.
+
+    Args:
+        descriptor: Open file of the observations.
+        body: Bytes before the first of them.
+        width: Bytes of one observation.
+        bounds: (B, 2), first observation of each d-pixel and the one behind its last.
+        out: (B, T * width), in C order; what lies behind the observations becomes 0.
+
+    Returns:
+        How many d-pixels were read; fewer than B where the file could not be read any further.
+    """
+    address, room = out.ctypes.data, out.shape[1]
+    for place in range(len(bounds)):
+        start, stop = bounds[place, 0] * width, bounds[place, 1] * width
+        size = stop - start
+        if size < 0 or size > room:
+            return place
+        if _pread(descriptor, address + room * place, size, body + start) != size:
+            return place
+        for i in range(size, room):
+            out[place, i] = 0
+    return len(bounds)

@@ -1,25 +1,34 @@
 """Shards as a feed: decoded once into memory-mapped arrays, then gathered in whole batches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.norms import NormStats
+from tessera_core.domain.padded import PaddedPixels
 from tessera_core.errors import RecordError
-from tessera_core.records.arrays import write_array
-from tessera_core.records.files import atomic_folder, read_json
+from tessera_core.records.arrays import ArrayFile, inspect_array, map_array
+from tessera_core.records.files import read_json
 from tessera_core.records.manifest import Manifest
-from tessera_core.records.samples import pixels_of, read_table
-from tessera_core.records.schema import SHARD
+from tessera_core.shuffle.fetch import fetch
+from tessera_core.shuffle.gather import gather
+from tessera_core.shuffle.materialise import (
+    LAYOUT,
+    PARTS,
+    POSITION,
+    SENSORS,
+    TILES_NAME,
+    materialise,
+)
 
-SENSORS: Final = ("optical", "ascending", "descending")
-PARTS: Final = ("values", "day_of_year", "offsets", "valid")
-POSITION: Final = ("epsg", "x", "y")
+RESIDENT_BYTES: Final = 1 << 30
+"""What gathering from a feed may keep in memory, however large the data set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +36,8 @@ class Feed:
     """One split, ready to gather from."""
 
     pixels: DPixels
-    """N d-pixels, memory-mapped, in shard order."""
+    """N d-pixels, memory-mapped, in shard order. What is touched here counts as memory until the
+    system takes it back, so take batches from ``gather``."""
 
     epsg: npt.NDArray[np.int32]
     """(N,), UTM zone."""
@@ -38,35 +48,83 @@ class Feed:
     y: npt.NDArray[np.float64]
     """(N,), northing of the pixel centre, metres."""
 
+    tile: npt.NDArray[np.int32]
+    """(N,), tile and year that each d-pixel is from, an index into ``tiles``."""
 
-def open_feed(shards: Path, split: str, cache: Path) -> Feed:
+    tiles: tuple[str, ...]
+    """Names ``<tile>-<year>``, sorted."""
+
+    files: Mapping[str, ArrayFile]
+    """Where the arrays lie, by names such as ``optical.values``."""
+
+    is_resident: bool
+    """Whether all arrays together are within the bound, so that they may stay mapped."""
+
+    def gather(self, rows: npt.NDArray[np.int64]) -> PaddedPixels:
+        """Return all observations of some d-pixels; may be called from several threads at once.
+
+        Copies from the mapped arrays where they may stay in memory. Reads from the files where
+        they may not, which keeps nothing and takes some ten times as long.
+
+        Args:
+            rows: (B,), d-pixels in any order, repeats allowed.
+
+        Raises:
+            RecordError: A row does not exist, rows are not int64 (B,), or a file that is read
+                is gone or shorter than it was.
+        """
+        return gather(self.pixels, rows) if self.is_resident else fetch(self.files, rows)
+
+
+def open_feed(
+    shards: Path, split: str, cache: Path, *, resident_bytes: int = RESIDENT_BYTES
+) -> Feed:
     """Return one split of a shard set, decoding it at first use.
 
     Args:
         shards: Folder that the shuffle stage wrote.
         split: ``train``, ``val`` or ``test``.
         cache: Where decoded arrays are kept, keyed by the manifest digest.
+        resident_bytes: What gathering may keep in memory.
+
+    Raises:
+        RecordError: The shards or the decoded arrays are unreadable, incomplete or disagree.
+        StorageError: The arrays cannot be written.
     """
     manifest = Manifest.read(shards)
     folder = cache / manifest.digest[:16] / split
-    if not folder.is_dir():
+    # Earlier versions kept no tiles; what they decoded is decoded anew.
+    if not (folder / "tile.npy").is_file():
         names = [f.path for f in manifest.files if f.path.startswith(f"{split}-")]
-        tables = [read_table(shards / name, SHARD) for name in names]
-        if not tables:
+        if not names:
             raise RecordError(f"{shards} has no shard of split {split!r}; shuffle again")
-        table = pa.concat_tables([part.replace_schema_metadata(None) for part in tables])
-        _materialise(table, folder)
-    arrays = {
-        path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")
-    }
+        materialise([shards / name for name in names], folder)
+    try:
+        return read_feed(folder, resident_bytes=resident_bytes)
+    except RecordError as error:
+        raise RecordError(
+            f"{error}. A decoded array was damaged after it was written: look after the disk, "
+            f"delete {folder} and run again, which decodes the shards anew"
+        ) from error
+
+
+def read_feed(folder: Path, *, resident_bytes: int = RESIDENT_BYTES) -> Feed:
+    """Open decoded arrays; raises RecordError naming the file that is missing or does not fit."""
+    files = {name: inspect_array(folder / f"{name}.npy") for name in LAYOUT}
+    mapped = {name: map_array(file) for name, file in files.items()}
+    arrays = {name: array for name, (array, _) in mapped.items()}
+    _check_layout(files, arrays)
+    tiles = _read_tiles(folder / TILES_NAME, arrays["tile"])
+    pixels = DPixels(**{sensor: _series(folder, sensor, arrays) for sensor in SENSORS})
+    # The checks touched every offset and tile.
+    for _, mapping in mapped.values():
+        _release(mapping)
     return Feed(
-        pixels=DPixels(
-            **{
-                sensor: Series(**{part: arrays[f"{sensor}.{part}"] for part in PARTS})
-                for sensor in SENSORS
-            }
-        ),
-        **{name: arrays[name] for name in POSITION},
+        pixels=pixels,
+        **{name: arrays[name] for name in (*POSITION, "tile")},
+        tiles=tiles,
+        files=files,
+        is_resident=sum(file.size for file in files.values()) <= resident_bytes,
     )
 
 
@@ -75,12 +133,46 @@ def read_norms(shards: Path) -> NormStats:
     return NormStats.from_dict(read_json(shards / "norms.json"))
 
 
-def _materialise(table: pa.Table, folder: Path) -> None:
-    pixels = pixels_of(table)
-    arrays: dict[str, npt.NDArray[Any]] = {name: table[name].to_numpy() for name in POSITION}
+def _check_layout(files: Mapping[str, ArrayFile], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    num_pixels = len(arrays["tile"])
+    lengths = dict.fromkeys((*POSITION, "tile"), num_pixels)
     for sensor in SENSORS:
-        for part in PARTS:
-            arrays[f"{sensor}.{part}"] = getattr(getattr(pixels, sensor), part)
-    with atomic_folder(folder) as building:
-        for name, array in arrays.items():
-            write_array(building / f"{name}.npy", array)
+        lengths[f"{sensor}.offsets"] = num_pixels + 1
+        offsets = arrays[f"{sensor}.offsets"]
+        num_observations = int(offsets[-1]) if len(offsets) else 0
+        for part in ("values", "day_of_year", "valid"):
+            lengths[f"{sensor}.{part}"] = num_observations
+    for name, (dtype, row_shape) in LAYOUT.items():
+        file, shape = files[name], (lengths[name], *row_shape)
+        if file.dtype != dtype or file.shape != shape:
+            raise RecordError(
+                f"{file.path} holds {file.dtype} {file.shape}, expected {np.dtype(dtype)} {shape}"
+            )
+
+
+def _series(folder: Path, sensor: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Series:
+    try:
+        return Series(**{part: arrays[f"{sensor}.{part}"] for part in PARTS})
+    except RecordError as error:
+        raise RecordError(f"{folder / sensor}.*.npy: {error}") from error
+
+
+def _read_tiles(path: Path, codes_N: npt.NDArray[np.int32]) -> tuple[str, ...]:
+    tiles = read_json(path)
+    if not isinstance(tiles, list):
+        raise RecordError(f"{path} is not a list of tiles")
+    if len(codes_N) and not 0 <= codes_N.min() <= codes_N.max() < len(tiles):
+        raise RecordError(
+            f"{path} names {len(tiles)} tiles, but tile.npy has codes "
+            f"{codes_N.min()} to {codes_N.max()}"
+        )
+    return tuple(tiles)
+
+
+def _release(mapping: mmap) -> None:
+    """Take touched pages of a mapped file out of this process, where the system can."""
+    # Not on Windows, whose mmap has no madvise.
+    if hasattr(mapping, "madvise"):
+        from mmap import MADV_DONTNEED
+
+        mapping.madvise(MADV_DONTNEED)

@@ -1,13 +1,17 @@
 """Gathering: for all series, rows and orders, the compiled copy equals a loop over rows."""
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.padded import PaddedSeries
+from tessera_core.records.arrays import inspect_array, write_array
+from tessera_core.shuffle.fetch import fetch
 from tessera_core.shuffle.gather import LENGTH_STEP, gather
 from tessera_core.testing.pixels import random_pixels
 from tessera_core.testing.strategies import SEEDS, dpixels
@@ -53,6 +57,24 @@ def test_gathering_equals_copying_row_by_row(drawn):
     for sensor in SENSORS:
         expected = padded_one_by_one(getattr(pixels, sensor), rows)
         assert_equal(getattr(gathered, sensor), expected)
+
+
+@settings(max_examples=30)
+@given(pixels_and_rows())
+def test_reading_from_files_equals_copying_from_memory(drawn):
+    pixels, rows = drawn
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for sensor in SENSORS:
+            for part in ("values", "day_of_year", "offsets", "valid"):
+                path = Path(folder) / f"{sensor}.{part}.npy"
+                write_array(path, getattr(getattr(pixels, sensor), part))
+                files[f"{sensor}.{part}"] = inspect_array(path)
+
+        fetched = fetch(files, rows)
+
+    for sensor in SENSORS:
+        assert_equal(getattr(fetched, sensor), getattr(gather(pixels, rows), sensor))
 
 
 @given(num=st.integers(1, 400), num_rows=st.integers(0, 300), seed=SEEDS)
