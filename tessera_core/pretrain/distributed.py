@@ -27,10 +27,13 @@ def distribute(network: Network, config: PretrainConfig, ranks: Ranks) -> nn.Mod
     if config.shard:
         for part in [*_layers(network.encoder), *_linears(network.head)]:
             fully_shard(part)
-        fully_shard(network.encoder)
-        return fully_shard(network)
+        for part in (network.encoder, network):
+            fully_shard(part)
+        return network
     # Buffers are statistics of the whole batch, equal on all ranks already.
-    return DistributedDataParallel(network, forward_sync_buffers=False, gradient_as_bucket_view=True)
+    return DistributedDataParallel(
+        network, forward_sync_buffers=False, gradient_as_bucket_view=True
+    )
 
 
 def _layers(encoder: nn.Module) -> list[nn.Module]:

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,7 +44,7 @@ def load(
     ranks: Ranks,
     *,
     stalled_after_s: float = STALLED_AFTER_S,
-) -> Iterator[Loaded]:
+) -> Generator[Loaded, None, None]:
     """Yield the raw batches of some steps in their order.
 
     Threads are enough: gathering is compiled code that lets others run meanwhile, and all of them
@@ -68,9 +68,8 @@ def load(
             raw = raw.pin()
         return Loaded(plan=planned, raw=raw)
 
-    if config.num_loaders == 0:
-        gathered = map(gather, steps)
-    else:
+    gathered: Iterator[Loaded] = map(gather, steps)
+    if config.num_loaders:
         gathered = _gather_ahead(gather, steps, config.num_loaders, stalled_after_s)
     for loaded in gathered:
         yield Loaded(plan=loaded.plan, raw=loaded.raw.to(ranks.device))

@@ -192,7 +192,7 @@ def whole(value: Tensor) -> Tensor:
 
 def weights_of(encoder: Encoder) -> dict[str, Tensor]:
     """Return a copy of the weights on the CPU: on rank 0 whole, whatever the ranks share."""
-    state = get_model_state_dict(encoder, options=WHOLE)
+    state: dict[str, Any] = get_model_state_dict(encoder, options=WHOLE)
     return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
 

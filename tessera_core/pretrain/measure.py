@@ -37,6 +37,7 @@ def measure(
     tile_B = feed.tile[loaded.plan.rows_B]
     expected = expected_distinct(feed.tile_counts, len(tile_B))
     able = int((loaded.raw.optical.valid.sum(1) > 1).sum())
+    num_tiles = num_distinct(tile_B)
     record = {
         "step": step,
         "loss/total": loss.total.item(),
@@ -44,12 +45,12 @@ def measure(
         "rank/embedding": rank_me(embedding_BE),
         "rank/dead_share": dead_share(embedding_BE),
         "views/overlap": float(gather_batch(batch.overlap[None]).mean()),
-        "batch/distinct_tiles": num_distinct(tile_B),
+        "batch/distinct_tiles": num_tiles,
         "lr": rate,
     }
     require_alive(step, record["rank/embedding"], record["rank/dead_share"])
     require_two_views(step, record["views/overlap"], able)
-    require_mixed_tiles(step, record["batch/distinct_tiles"], expected)
+    require_mixed_tiles(step, num_tiles, expected)
     return record
 
 

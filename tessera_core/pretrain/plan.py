@@ -71,9 +71,8 @@ def rows_of_step(step: int, num_pixels: int, config: PretrainConfig) -> npt.NDAr
     places = np.arange(position * size, (position + 1) * size)
     if not config.reshuffle:
         return places
-    words = np.random.SeedSequence([config.seed, EPOCH_STREAM, epoch]).generate_state(
-        NUM_ROUNDS, np.uint64
-    )
+    rng = np.random.default_rng([config.seed, EPOCH_STREAM, epoch])
+    words = rng.integers(2**64, size=NUM_ROUNDS, dtype=np.uint64)
     return permuted(places, num_pixels, words)
 
 

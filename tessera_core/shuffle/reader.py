@@ -54,6 +54,9 @@ class Feed:
     tiles: tuple[str, ...]
     """Names ``<tile>-<year>``, sorted."""
 
+    tile_counts: npt.NDArray[np.int64]
+    """(K,), d-pixels of each tile."""
+
     files: Mapping[str, ArrayFile]
     """Where the arrays lie, by names such as ``optical.values``."""
 
@@ -115,6 +118,7 @@ def read_feed(folder: Path, *, resident_bytes: int = RESIDENT_BYTES) -> Feed:
     arrays = {name: array for name, (array, _) in mapped.items()}
     _check_layout(files, arrays)
     tiles = _read_tiles(folder / TILES_NAME, arrays["tile"])
+    tile_counts = np.bincount(arrays["tile"], minlength=len(tiles))
     pixels = DPixels(**{sensor: _series(folder, sensor, arrays) for sensor in SENSORS})
     # The checks touched every offset and tile.
     for _, mapping in mapped.values():
@@ -123,6 +127,7 @@ def read_feed(folder: Path, *, resident_bytes: int = RESIDENT_BYTES) -> Feed:
         pixels=pixels,
         **{name: arrays[name] for name in (*POSITION, "tile")},
         tiles=tiles,
+        tile_counts=tile_counts,
         files=files,
         is_resident=sum(file.size for file in files.values()) <= resident_bytes,
     )

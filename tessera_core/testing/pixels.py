@@ -8,6 +8,7 @@ import numpy.typing as npt
 from tessera_core.domain.bands import NUM_S1, NUM_S2
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.norms import BandStats, NormStats
+from tessera_core.shuffle.reader import Feed
 
 LAST_DAY: Final = 366
 MISSING: Final = 0
@@ -123,17 +124,24 @@ def _calendar(
     return pixel, days, offsets, valid
 
 
-class _Stand:
-    def __init__(self, pixels, tile):
-        self.pixels = pixels
-        self.tile = np.zeros(len(pixels), np.int32) if tile is None else tile
-        self.tile_counts = np.bincount(self.tile)
+def as_feed(pixels: DPixels, tile: npt.NDArray[np.int32] | None = None) -> Feed:
+    """Return d-pixels as a feed that training takes, all of one tile unless told otherwise.
 
-    def gather(self, rows):
-        from tessera_core.shuffle.gather import gather
-
-        return gather(self.pixels, rows)
-
-
-def as_feed(pixels, tile=None):
-    return _Stand(pixels, tile)
+    Args:
+        pixels: N d-pixels.
+        tile: (N,), code of each d-pixel's tile.
+    """
+    tile = np.zeros(len(pixels), np.int32) if tile is None else tile
+    place = np.arange(len(pixels), dtype=np.float64)
+    counts = np.bincount(tile)
+    return Feed(
+        pixels=pixels,
+        epsg=np.full(len(pixels), 32631, np.int32),
+        x=place,
+        y=place,
+        tile=tile,
+        tiles=tuple(f"tile{code}-2022" for code in range(len(counts))),
+        tile_counts=counts,
+        files={},
+        is_resident=True,
+    )
