@@ -1,4 +1,4 @@
-"""What global shuffling, the mix term and the kind of views do to a model: ``ablation.py CHECKOUT``.
+"""What shuffling, the mix term and the kind of views do to a model: ``ablation.py CHECKOUT``.
 
 Trains on the shards of a checkout in which ``tessera retrain`` has run, with its settings and one
 change at a time, two seeds each, and scores every encoder on all labelled fields. On simulated
