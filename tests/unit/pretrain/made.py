@@ -12,9 +12,7 @@ from tessera_core.testing.pixels import NORMS, as_feed
 ALONE = alone()
 
 
-def loaded_at(
-    step: int, pixels: DPixels, settings: PretrainConfig, ranks: Ranks = ALONE
-) -> Loaded:
+def loaded_at(step: int, pixels: DPixels, settings: PretrainConfig, ranks: Ranks = ALONE) -> Loaded:
     """Return the plan of a step and the observations that a rank needs for it."""
     plan = plan_step(step, len(pixels), settings)
     raw = RawPixels.from_padded(as_feed(pixels).gather(rows_to_gather(plan, ranks)))
