@@ -131,9 +131,10 @@ def train(
                 bar.write(quote)
     if steps and ranks.is_first:
         bar.write(meter.outturn())
-    chosen = weights_of(encoder) if progress.best is None else progress.best.encoder
+    # All ranks ask, because all hold a part; which one is chosen only the first may know.
+    last = weights_of(encoder)
     if ranks.is_first:
-        scratch.load_state_dict(chosen)
+        scratch.load_state_dict(last if progress.best is None else progress.best.encoder)
     return Trained(encoder=scratch.eval(), history=progress.history, selected=progress.best)
 
 
