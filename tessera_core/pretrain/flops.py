@@ -16,7 +16,7 @@ from tessera_core.pretrain.config import PretrainConfig
 
 FORWARD_AND_BACKWARD: Final = 3
 
-CPU_SIZE, GPU_SIZE = 1024, 8192
+CPU_SIZE, GPU_SIZE = 512, 8192
 NUM_PRODUCTS: Final = 5
 
 

@@ -49,7 +49,7 @@ class Trained:
     """The encoder to hand out: the probe's choice, else the last."""
 
     history: History
-    """One record per logged step: loss parts, RankMe, probe score."""
+    """One record per logged or saved step: loss parts, RankMe, probe score."""
 
     selected: Best | None
     """What the probe chose, or None without a probe."""
@@ -113,7 +113,9 @@ def train(
             progress.next_step = step + 1
 
             probe_due = due(step, config.probe_every, config.num_steps)
-            if probe_due or due(step, config.log_every, config.num_steps):
+            save_due = due(step, config.save_every, config.num_steps)
+            # What is saved has been measured: no run goes on from a broken update.
+            if probe_due or save_due or due(step, config.log_every, config.num_steps):
                 record = measure(
                     step, loss, learning_rate(step, config), encoder, batch, loaded, feed
                 )
@@ -122,7 +124,6 @@ def train(
                 bar.set_postfix(loss=f"{record['loss/total']:.1f}", refresh=False)
             if probe_due:
                 selection.submit(step, weights_of(encoder))
-            save_due = due(step, config.save_every, config.num_steps)
             selection.settle(progress, tracker, wait=save_due)
             if save_due:
                 save_checkpoint(checkpoints, network, optimizer, progress, ranks)
@@ -130,9 +131,10 @@ def train(
                 bar.write(quote)
     if steps and ranks.is_first:
         bar.write(meter.outturn())
-    chosen = weights_of(encoder) if progress.best is None else progress.best.encoder
+    # All ranks ask, because all hold a part; which one is chosen only the first may know.
+    last = weights_of(encoder)
     if ranks.is_first:
-        scratch.load_state_dict(chosen)
+        scratch.load_state_dict(last if progress.best is None else progress.best.encoder)
     return Trained(encoder=scratch.eval(), history=progress.history, selected=progress.best)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tessera_core.model.tokens import optical_stream, radar_stream
+from tessera_core.model.tokens import series_tokens
 from tessera_core.pretrain.chance import stream_words
 from tessera_core.pretrain.views import RawPixels, draw_compiled, draw_views
 from tessera_core.pretrain.views_plain import DrawRule, draw_plain
@@ -156,7 +156,9 @@ def test_every_token_is_a_valid_observation_normalised_as_everywhere_else(
 ):
     raw = RawPixels.from_padded(padded_pixels(pixels))
     rows = np.arange(len(pixels))
-    known = [optical_stream(pixels, rows, NORMS), radar_stream(pixels, rows, NORMS)]
+    known = list(
+        zip(*(usable_tokens(pixels.take(rows[row : row + 1])) for row in rows), strict=True)
+    )
 
     views = draw_views(
         raw,
@@ -170,10 +172,20 @@ def test_every_token_is_a_valid_observation_normalised_as_everywhere_else(
 
     for view in (views.first, views.second):
         sees = []
-        for tokens, stream in zip(view, known, strict=True):
+        for tokens, usable in zip(view, known, strict=True):
             sees.append((tokens != 0).any(dim=2).any(dim=1).numpy())
             for row in rows[sees[-1]]:
-                usable = {token.tobytes() for token in stream.tokens_BTC[row][stream.valid_BT[row]]}
-                assert {token.tobytes() for token in tokens[row].numpy()} <= usable
-        could = [stream.valid_BT.any(axis=1) for stream in known]
+                assert {token.tobytes() for token in tokens[row].numpy()} <= usable[row]
+        could = [np.array([len(tokens) > 0 for tokens in usable]) for usable in known]
         assert ((sees[0] | sees[1]) == (could[0] | could[1])).all()
+
+
+def usable_tokens(pixel):
+    """Return the tokens of one d-pixel's valid observations, as bytes: of S2, and of S1."""
+    series = (pixel.optical, pixel.ascending, pixel.descending)
+    stats = (NORMS.s2, NORMS.s1_ascending, NORMS.s1_descending)
+    optical, *radar = (
+        {token.tobytes() for token in series_tokens(one, np.flatnonzero(one.valid), scale)}
+        for one, scale in zip(series, stats, strict=True)
+    )
+    return optical, set.union(*radar)

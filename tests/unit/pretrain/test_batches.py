@@ -1,58 +1,43 @@
-"""Which d-pixels and views a step sees: a pure function of seed and step."""
+"""Which views a step sees: a pure function of settings, step and d-pixels, whatever the ranks."""
 
 import numpy as np
 import pytest
 import torch
 
-from tessera_core.model.tokens import optical_stream, radar_stream
-from tessera_core.pretrain.batches import draw_batch, rows_of_step
+from tessera_core.model.tokens import series_tokens
+from tessera_core.pretrain.batches import rows_to_gather
+from tessera_core.pretrain.plan import plan_step
+from tessera_core.pretrain.ranks import Ranks
+from tessera_core.testing.models import tiny_settings
 from tessera_core.testing.pixels import NORMS, make_pixels, random_pixels
+from tests.unit.pretrain.made import ALONE, batch_at
 
 PIXELS = random_pixels(50, seed=30)
+CPU = torch.device("cpu")
 
 
-def draw(step, *, seed=1, pixels=PIXELS, batch_size=16, view_length=6):
-    return draw_batch(
-        pixels, NORMS, step, batch_size=batch_size, view_length=view_length, seed=seed
-    )
+def draw(step, *, pixels=PIXELS, ranks=ALONE, **changes):
+    return batch_at(step, pixels, tiny_settings(**{"view_lengths": (6,), **changes}), ranks)
 
 
 def tensors(batch):
-    return [*batch.first, *batch.second, batch.partner_B]
+    return [*batch.first, *batch.second, *batch.mixed, batch.partner_B]
 
 
 def are_equal(one, other):
     same = all(torch.equal(*pair) for pair in zip(tensors(one), tensors(other), strict=True))
-    return same and one.mix_share == other.mix_share
+    return same and one.mix_share == other.mix_share and one.rows.tolist() == other.rows.tolist()
 
 
-def test_an_epoch_shows_every_dpixel_once():
-    seen = np.concatenate([rows_of_step(step, 48, 16, seed=1) for step in range(3)])
-
-    assert sorted(seen) == list(range(48))
-
-
-def test_the_remainder_of_an_epoch_is_left_out_and_never_repeated():
-    epochs = [
-        np.concatenate([rows_of_step(step, 50, 16, seed=1) for step in range(start, start + 3)])
-        for start in (0, 3, 6)
-    ]
-
-    assert all(len(np.unique(epoch)) == 48 for epoch in epochs)
-    assert len(np.unique(np.concatenate(epochs))) == 50
-
-
-def test_each_epoch_and_each_seed_has_its_own_order():
-    first, next_epoch = rows_of_step(0, 48, 16, seed=1), rows_of_step(3, 48, 16, seed=1)
-    other_seed = rows_of_step(0, 48, 16, seed=2)
-
-    assert first.tolist() != next_epoch.tolist()
-    assert first.tolist() != other_seed.tolist()
-
-
-def test_a_batch_larger_than_the_set_is_the_whole_set_every_step():
-    for step in range(3):
-        assert sorted(rows_of_step(step, 10, 256, seed=1)) == list(range(10))
+def usable_tokens(pixel):
+    """Return the tokens of one d-pixel's valid observations, as bytes: of S2, and of S1."""
+    series = (pixel.optical, pixel.ascending, pixel.descending)
+    stats = (NORMS.s2, NORMS.s1_ascending, NORMS.s1_descending)
+    optical, *radar = (
+        {token.tobytes() for token in series_tokens(one, np.flatnonzero(one.valid), scale)}
+        for one, scale in zip(series, stats, strict=True)
+    )
+    return optical, set.union(*radar)
 
 
 def test_the_views_of_a_step_are_a_pure_function_of_seed_and_step():
@@ -71,13 +56,21 @@ def test_another_step_or_seed_has_other_views(change):
     assert not are_equal(draw(7), draw(**change))
 
 
+def test_drawing_leaves_the_chance_of_torch_and_numpy_as_it_was():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+
+    draw(7, modality_dropout=0.5)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_a_dpixel_met_again_in_the_next_epoch_has_other_views():
     pixels = make_pixels([15] * 4, [9] * 4, [9] * 4, seed=31)
 
-    views = [draw(step, pixels=pixels, batch_size=4).first[0] for step in range(2)]
+    batches = [draw(step, pixels=pixels, batch_size=4) for step in range(2)]
 
-    orders = [rows_of_step(step, 4, 4, seed=1) for step in range(2)]
-    by_pixel = [view[np.argsort(order)] for view, order in zip(views, orders, strict=True)]
+    by_pixel = [batch.first[0][np.argsort(batch.rows)] for batch in batches]
     assert (by_pixel[0] != by_pixel[1]).any(dim=(1, 2)).all()
 
 
@@ -95,29 +88,34 @@ def test_identical_views_would_show_as_full_overlap():
     assert draw(0, pixels=only_one_observation, batch_size=8).overlap == 1
 
 
-def test_tokens_have_the_shape_and_type_the_encoder_takes():
-    batch = draw(0)
+def test_disjoint_views_share_no_optical_observation():
+    pixels = make_pixels([18] * 16, [12] * 16, [12] * 16, seed=32)
 
-    for s2, s1 in (batch.first, batch.second, batch.mixed()):
-        assert s2.shape == (16, 6, 11)
-        assert s1.shape == (16, 6, 3)
-        assert s2.dtype == s1.dtype == torch.float32
+    assert draw(0, pixels=pixels, views="disjoint").overlap == 0
 
 
-@pytest.mark.parametrize(
-    ("sensor", "stream"), [(0, optical_stream), (1, radar_stream)], ids=["s2", "s1"]
-)
-def test_a_view_holds_only_valid_observations_of_its_own_dpixel(sensor, stream):
-    batch, rows = draw(2), rows_of_step(2, 50, 16, seed=1)
-    source = stream(PIXELS, rows, NORMS)
+@pytest.mark.parametrize("lengths", [(6,), (3, 7)], ids=["one", "several"])
+def test_tokens_have_the_lengths_of_the_plan_and_the_type_the_encoder_takes(lengths):
+    settings = tiny_settings(view_lengths=lengths)
 
-    for view in (batch.first[sensor], batch.second[sensor]):
-        for tokens, known, valid in zip(
-            view.numpy(), source.tokens_BTC, source.valid_BT, strict=True
-        ):
-            usable = {token.tobytes() for token in known[valid]}
-            usable = usable or {np.zeros(tokens.shape[1], np.float32).tobytes()}
-            assert {token.tobytes() for token in tokens} <= usable
+    for step in range(4):
+        batch, plan = batch_at(step, PIXELS, settings), plan_step(step, 50, settings)
+
+        for s2, s1 in (batch.first, batch.second, batch.mixed):
+            assert s2.shape == (16, plan.lengths[0], 11)
+            assert s1.shape == (16, plan.lengths[1], 3)
+            assert s2.dtype == s1.dtype == torch.float32
+
+
+def test_a_view_holds_only_valid_observations_of_its_own_dpixel():
+    batch = draw(2)
+
+    for view in (batch.first, batch.second):
+        for place, row in enumerate(batch.rows):
+            known = usable_tokens(PIXELS.take(np.array([row])))
+            for tokens, usable in zip(view, known, strict=True):
+                usable = usable or {np.zeros(tokens.shape[2], np.float32).tobytes()}
+                assert {token.tobytes() for token in tokens[place].numpy()} <= usable
 
 
 def test_optical_observations_stand_in_time_order():
@@ -126,32 +124,14 @@ def test_optical_observations_stand_in_time_order():
     assert (days.diff(dim=1) >= 0).all()
 
 
-def test_partners_are_a_permutation_of_the_batch():
-    partner = draw(4).partner_B
-
-    assert sorted(partner.tolist()) == list(range(16))
-    assert partner.tolist() != list(range(16))
-
-
-def test_the_mix_share_is_one_number_per_step_and_spreads_over_0_to_1():
-    shares = np.array([draw(step, batch_size=4).mix_share for step in range(40)])
-
-    assert ((shares >= 0) & (shares <= 1)).all()
-    assert shares.min() < 0.2
-    assert shares.max() > 0.8
-    assert len(np.unique(shares)) == 40
-
-
 def test_the_mix_covers_both_sensors_and_the_day_channel():
     batch = draw(5)
     share, partner = batch.mix_share, batch.partner_B
 
-    mixed = batch.mixed()
-
-    for one, two, found in zip(batch.first, batch.second, mixed, strict=True):
+    for one, two, found in zip(batch.first, batch.second, batch.mixed, strict=True):
         expected = share * one.double() + (1 - share) * two[partner].double()
         assert (found - expected).abs().max() < 1e-4
-    days = mixed[0][..., -1]
+    days = batch.mixed[0][..., -1]
     assert ((days - days.round()).abs() > 1e-3).any(), "a mixed day is no whole day"
     assert ((days >= 1) & (days <= 366)).all()
 
@@ -162,3 +142,36 @@ def test_a_dpixel_that_no_radar_saw_gets_zeros_in_both_views():
     assert (batch.first[1] == 0).all()
     assert (batch.second[1] == 0).all()
     assert (batch.first[0] != batch.second[0]).any()
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_the_parts_of_all_ranks_are_the_batch_of_one(size):
+    whole = draw(6, modality_dropout=0.3)
+
+    parts = [
+        draw(
+            6,
+            ranks=Ranks(rank=rank, size=size, device=CPU),
+            modality_dropout=0.3,
+            num_ranks=size,
+        )
+        for rank in range(size)
+    ]
+
+    assert np.concatenate([part.rows for part in parts]).tolist() == whole.rows.tolist()
+    for name in ("first", "second", "mixed"):
+        for sensor in range(2):
+            together = torch.cat([getattr(part, name)[sensor] for part in parts])
+            assert torch.equal(together, getattr(whole, name)[sensor]), name
+    assert all(torch.equal(part.partner_B, whole.partner_B) for part in parts)
+
+
+def test_a_rank_reads_its_own_dpixels_and_their_partners_and_no_others():
+    plan = plan_step(6, 50, tiny_settings(num_ranks=4))
+
+    rows = [rows_to_gather(plan, Ranks(rank=rank, size=4, device=CPU)) for rank in range(4)]
+
+    assert all(len(needed) == 8 for needed in rows)
+    assert np.concatenate([needed[:4] for needed in rows]).tolist() == plan.rows_B.tolist()
+    partners = np.concatenate([needed[4:] for needed in rows])
+    assert partners.tolist() == plan.rows_B[plan.partner_B].tolist()

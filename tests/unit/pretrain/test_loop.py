@@ -2,12 +2,14 @@
 
 import copy
 import math
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tessera_core.domain.norms import BandStats
 from tessera_core.errors import ArtifactError, TrainingError
@@ -17,16 +19,20 @@ from tessera_core.model.objectives.sigreg import SIGReg
 from tessera_core.model.objectives.vicreg import VICReg
 from tessera_core.model.projector import build_projector
 from tessera_core.model.spectrum import rank_me
-from tessera_core.pretrain.batches import draw_batch, rows_of_step
+from tessera_core.pretrain.checkpoint import CheckpointPolicy
 from tessera_core.pretrain.config import OBJECTIVES
-from tessera_core.pretrain.loop import build_optimizer, due, embedding_rank, train
-from tessera_core.pretrain.task import SelfSupervised, build_objective
+from tessera_core.pretrain.loop import build_optimizer, due, train
+from tessera_core.pretrain.measure import embed
+from tessera_core.pretrain.plan import rows_of_step
+from tessera_core.pretrain.task import Network, SelfSupervised, build_objective
 from tessera_core.testing.models import TINY_SHAPE, tiny_encoder, tiny_settings
-from tessera_core.testing.pixels import NORMS, make_pixels, random_pixels
+from tessera_core.testing.pixels import NORMS, as_feed, make_pixels, random_pixels
 from tessera_core.testing.tracker import InMemoryTracker
+from tests.unit.pretrain.made import batch_at
 
 PIXELS = random_pixels(60, seed=40)
-SETTINGS = tiny_settings(num_steps=6)
+SETTINGS = tiny_settings(num_steps=6, save_every=6)
+EVERY_STEP = replace(SETTINGS, save_every=1)
 
 
 class Power(Exception):
@@ -48,11 +54,14 @@ class CutTracker(InMemoryTracker):
             raise Power
 
 
-def run(folder, settings=SETTINGS, *, pixels=PIXELS, norms=NORMS, tracker=None, probe=None):
+def run(
+    folder, settings=SETTINGS, *, pixels=PIXELS, norms=NORMS, tracker=None, probe=None, tile=None
+):
     folder.mkdir(exist_ok=True)
     return train(
-        settings, TINY_SHAPE, pixels, norms,
-        checkpoints=folder, tracker=tracker or InMemoryTracker(), probe=probe,
+        settings, TINY_SHAPE, as_feed(pixels, tile), norms,
+        checkpoints=CheckpointPolicy(folder=folder, identity={}),
+        tracker=tracker or InMemoryTracker(), probe=probe,
     )  # fmt: skip
 
 
@@ -71,15 +80,24 @@ def newest_state(folder):
 
 def flat(state):
     moments = [value for parts in state["optimizer"]["state"].values() for value in parts.values()]
+    assert len(moments) == 3 * sum("running" not in n and "num_b" not in n for n in state["model"])
     return [*state["model"].values(), *moments]
+
+
+@contextmanager
+def counted_updates():
+    """Yield a list that grows with every update that any optimiser makes."""
+    updates = []
+    hook = register_optimizer_step_post_hook(lambda *_: updates.append(len(updates)))
+    try:
+        yield updates
+    finally:
+        hook.remove()
 
 
 @pytest.fixture
 def parts():
-    encoder = tiny_encoder(1)
-    projector = build_projector(12, 20, 3)
-    batch = draw_batch(PIXELS, NORMS, 0, batch_size=16, view_length=5, seed=1)
-    return encoder, projector, batch
+    return tiny_encoder(1), build_projector(12, 20, 3), batch_at(0, PIXELS, tiny_settings(seed=1))
 
 
 def test_the_same_run_twice_gives_the_same_bits(tmp_path):
@@ -108,13 +126,13 @@ def test_training_changes_every_weight_that_a_loss_can_reach(tmp_path):
 
 @pytest.mark.parametrize("cut_at", [3, 5], ids=["in the middle", "in the last step"])
 def test_stop_and_resume_equals_the_uninterrupted_run_bit_for_bit(tmp_path, cut_at):
-    whole = run(tmp_path / "whole")
+    whole = run(tmp_path / "whole", EVERY_STEP)
 
     with pytest.raises(Power):
-        run(tmp_path / "cut", tracker=CutTracker(cut_at))
+        run(tmp_path / "cut", EVERY_STEP, tracker=CutTracker(cut_at))
     torch.manual_seed(999)
     resumed_tracker = InMemoryTracker()
-    resumed = run(tmp_path / "cut", tracker=resumed_tracker)
+    resumed = run(tmp_path / "cut", EVERY_STEP, tracker=resumed_tracker)
 
     assert TINY_SHAPE.dropout > 0, "dropout is the randomness that resuming must restore"
     assert [step for step, _ in resumed_tracker.metrics] == list(range(cut_at, 6))
@@ -126,7 +144,7 @@ def test_stop_and_resume_equals_the_uninterrupted_run_bit_for_bit(tmp_path, cut_
 
 
 def test_a_run_cut_between_checkpoints_repeats_the_steps_since_the_last(tmp_path):
-    settings = replace(SETTINGS, save_every=2)
+    settings = replace(EVERY_STEP, save_every=2)
     whole = run(tmp_path / "whole", settings)
 
     with pytest.raises(Power):
@@ -151,40 +169,43 @@ def test_a_finished_run_is_read_back_without_training(tmp_path):
 
 
 def test_a_truncated_checkpoint_stops_the_run_instead_of_starting_over(tmp_path):
-    run(tmp_path / "run")
+    run(tmp_path / "run", EVERY_STEP)
     newest = sorted((tmp_path / "run").glob("step-*.pt"))[-1]
     newest.write_bytes(newest.read_bytes()[:-1000])
 
     with pytest.raises(ArtifactError, match=f"cannot resume from {newest}"):
-        run(tmp_path / "run")
+        run(tmp_path / "run", EVERY_STEP)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path):
-    seen = []
-
-    def remember(encoder):
-        seen.append((encoder, weights(encoder)))
-        return 0.5
-
     # Only d-pixels with descending radar overflow, and only one has it: it comes at step 1.
-    poison = rows_of_step(1, 60, SETTINGS.batch_size, SETTINGS.seed)[0]
+    poison = rows_of_step(1, 60, SETTINGS)[0]
     descending = (np.arange(60) == poison).astype(np.int64)
     pixels = make_pixels(np.full(60, 9), np.zeros(60), descending, seed=42)
     norms = replace(NORMS, s1_descending=BandStats(mean=(-3e38, -3e38), std=(1.0, 1.0)))
-    settings = replace(SETTINGS, probe_every=1)
 
-    with pytest.raises(TrainingError, match="loss is nan at step 1; the weights were not updated"):
-        run(tmp_path / "run", settings, pixels=pixels, norms=norms, probe=remember)
+    with (
+        counted_updates() as updates,
+        pytest.raises(TrainingError, match="loss is nan at step 1; the weights were not updated"),
+    ):
+        run(tmp_path / "run", EVERY_STEP, pixels=pixels, norms=norms)
 
-    (encoder, after_step_0), *later = seen
-    assert later == []
-    assert are_equal(weights(encoder), after_step_0)
+    assert len(updates) == 1
     assert newest_state(tmp_path / "run")["next_step"] == 1
 
 
 def test_an_update_that_breaks_the_weights_is_not_saved(tmp_path):
     with pytest.raises(TrainingError, match=r"RankMe .* fell to nan at step 0"):
-        run(tmp_path / "run", replace(SETTINGS, peak_lr=1e30))
+        run(tmp_path / "run", replace(EVERY_STEP, peak_lr=1e30))
+
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_broken_update_is_not_saved_at_a_step_that_is_not_logged_either(tmp_path):
+    settings = replace(EVERY_STEP, peak_lr=1e30, log_every=4)
+
+    with pytest.raises(TrainingError, match=r"RankMe .* fell to nan at step 0"):
+        run(tmp_path / "run", settings)
 
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -194,15 +215,33 @@ def test_a_collapsed_embedding_stops_the_run_and_is_not_saved(tmp_path):
     alike = one.take(np.zeros(32, np.int64))
 
     with pytest.raises(TrainingError, match=r"RankMe .* at step 0.*collapsed"):
-        run(tmp_path / "run", pixels=alike)
+        run(tmp_path / "run", EVERY_STEP, pixels=alike)
 
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_batches_that_see_a_few_of_many_tiles_stop_the_run(tmp_path):
+    in_order = replace(SETTINGS, reshuffle=False, save_every=6)
+    tile = np.repeat(np.arange(10, dtype=np.int32), 6)
+
+    with pytest.raises(TrainingError, match=r"step 0 comes from 3 tiles, expected about 8;"):
+        run(tmp_path / "sorted", in_order, tile=tile)
+
+    run(tmp_path / "shuffled", replace(in_order, reshuffle=True), tile=tile)
+
+
+def test_identical_views_of_dpixels_that_could_differ_stop_the_run(tmp_path):
+    # With as many clear observations as a view draws, both views hold all of them.
+    pixels = make_pixels(np.full(60, 5), np.full(60, 4), np.full(60, 4), seed=43)
+
+    with pytest.raises(TrainingError, match=r"identical at step 0 though 32 d-pixels have several"):
+        run(tmp_path / "run", replace(SETTINGS, batch_size=32), pixels=pixels)
 
 
 def test_the_rank_is_that_of_inference_without_the_noise_of_dropout(parts):
     encoder, _, batch = parts
 
-    found = embedding_rank(encoder.train(), batch)
+    found = rank_me(embed(encoder.train(), batch.first))
 
     with torch.no_grad():
         assert found == rank_me(encoder.eval()(*batch.first))
@@ -231,32 +270,108 @@ def test_every_logged_step_has_a_complete_finite_record(tmp_path):
     for record in trained.history:
         assert record.keys() == {
             "step", "loss/total", "loss/alignment", "loss/redundancy", "loss/mix",
-            "rank/embedding", "views/overlap", "lr",
+            "rank/embedding", "rank/dead_share", "views/overlap", "batch/distinct_tiles", "lr",
         }  # fmt: skip
         assert all(math.isfinite(value) for value in record.values())
     assert tracker.metrics[-1][1].keys() == (trained.history[-1].keys() - {"step"}) | {
-        "speed/samples_per_second"
-    }
+        "speed/samples_per_second", "speed/tokens_per_second", "speed/model_flops_utilisation",
+        "speed/data_wait_share", "memory/peak_gb",
+    }  # fmt: skip
 
 
 def test_speed_is_reported_but_kept_out_of_the_history(tmp_path):
     history = run(tmp_path / "run").history
 
-    assert not [name for record in history for name in record if "speed" in name]
+    assert not [
+        name for record in history for name in record if name.startswith(("speed", "memory"))
+    ]
+
+
+def liveliness(encoder):
+    """A score that differs from step to step, and that only the weights decide."""
+    return next(iter(encoder.reducer.parameters())).sum().item()
 
 
 def test_the_probe_runs_when_due_and_leaves_training_as_it_was(tmp_path):
-    def score(encoder):
-        encoder.eval()
-        torch.manual_seed(0)
-        return 0.25
-
-    watched = run(tmp_path / "watched", replace(SETTINGS, probe_every=2), probe=score)
+    settings = replace(SETTINGS, probe_every=2)
+    watched = run(tmp_path / "watched", settings, probe=liveliness)
     alone = run(tmp_path / "alone")
 
     probed = [record["step"] for record in watched.history if "probe/accuracy" in record]
     assert probed == [1, 3, 5]
-    assert are_equal(weights(watched.encoder), weights(alone.encoder))
+    states = [newest_state(tmp_path / name) for name in ("watched", "alone")]
+    assert all(torch.equal(*pair) for pair in zip(*map(flat, states), strict=True))
+    unprobed = [
+        {name: value for name, value in record.items() if name != "probe/accuracy"}
+        for record in watched.history
+    ]
+    assert unprobed == alone.history
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["highest", "lowest"])
+def test_the_encoder_that_the_probe_liked_best_is_handed_out(tmp_path, sign):
+    settings = replace(SETTINGS, probe_every=1)
+    trained = run(tmp_path / "run", settings, probe=lambda encoder: sign * liveliness(encoder))
+
+    scores = [record["probe/accuracy"] for record in trained.history]
+    assert trained.selected.step == int(np.argmax(scores))
+    assert trained.selected.score == max(scores) == sign * liveliness(trained.encoder)
+    assert are_equal(weights(trained.encoder), trained.selected.encoder)
+
+
+def test_without_a_probe_the_last_encoder_is_handed_out(tmp_path):
+    trained = run(tmp_path / "run")
+
+    last = newest_state(tmp_path / "run")["model"]
+    assert trained.selected is None
+    for name, value in weights(trained.encoder).items():
+        assert torch.equal(value, last[f"encoder.{name}"])
+
+
+@pytest.mark.parametrize("save_every", [1, 4])
+def test_a_choice_survives_a_stop_whenever_it_comes(tmp_path, save_every):
+    settings = replace(EVERY_STEP, probe_every=2, save_every=save_every)
+    whole = run(tmp_path / "whole", settings, probe=liveliness)
+
+    with pytest.raises(Power):
+        run(tmp_path / "cut", settings, probe=liveliness, tracker=CutTracker(4))
+    resumed = run(tmp_path / "cut", settings, probe=liveliness)
+
+    assert resumed.history == whole.history
+    assert resumed.selected.step == whole.selected.step
+    assert are_equal(weights(resumed.encoder), weights(whole.encoder))
+
+
+@pytest.mark.parametrize("changes", [{"num_loaders": 1}, {"num_loaders": 3}], ids=str)
+def test_the_number_of_loaders_changes_no_bit(tmp_path, changes):
+    plain, other = run(tmp_path / "plain"), run(tmp_path / "other", replace(SETTINGS, **changes))
+
+    assert are_equal(weights(plain.encoder), weights(other.encoder))
+    assert plain.history == other.history
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"micro_batch_size": 7},
+        {"precision": "bfloat16"},
+        {"views": "disjoint", "modality_dropout": 0.3},
+        {"view_lengths": (3, 5)},
+        {"fake_quantise": True},
+    ],
+    ids=str,
+)
+def test_every_way_to_train_resumes_bit_for_bit(tmp_path, changes):
+    settings = replace(EVERY_STEP, num_steps=4, **changes)
+    whole = run(tmp_path / "whole", settings)
+
+    with pytest.raises(Power):
+        run(tmp_path / "cut", settings, tracker=CutTracker(2))
+    resumed = run(tmp_path / "cut", settings)
+
+    assert are_equal(weights(whole.encoder), weights(resumed.encoder))
+    assert whole.history == resumed.history
+    assert all(math.isfinite(record["loss/total"]) for record in whole.history)
 
 
 def test_the_trained_encoder_is_handed_back_in_evaluation_mode(tmp_path):
@@ -281,8 +396,9 @@ def test_gradients_are_clipped_to_the_global_norm(tmp_path):
 
 def loss_of(parts, objective):
     encoder, projector, batch = parts
-    task = SelfSupervised(head=projector, objective=objective, fake_quantise=False)
-    return task.loss(encoder, batch, torch.Generator().manual_seed(2))
+    task = SelfSupervised(network=Network(encoder, projector), objective=objective)
+    answers = task.network(task.views(batch))
+    return task.loss(answers, batch, torch.Generator().manual_seed(2))
 
 
 def test_batch_norm_sees_each_view_alone(parts):
@@ -297,7 +413,7 @@ def test_batch_norm_sees_each_view_alone(parts):
         objective(Projections(first_BP=first, second_BP=second), generator=torch.Generator())
         for first, second in (map(projector, views), projector(torch.cat(views)).chunk(2))
     )
-    assert found.total.item() == apart.total.item()
+    assert found.total.item() == pytest.approx(apart.total.item(), rel=1e-5)
     assert abs(found.total.item() - together.total.item()) > 1e-3
     assert found.parts["mix"].item() == 0
 
@@ -354,7 +470,7 @@ def test_the_settings_name_the_objective_and_weigh_barlow_twins():
     ],
 )
 def test_the_other_objectives_train_and_resume_bit_for_bit(tmp_path, name, parts_logged):
-    settings = replace(SETTINGS, objective=name)
+    settings = replace(EVERY_STEP, objective=name)
     whole = run(tmp_path / "whole", settings)
 
     with pytest.raises(Power):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tessera_core.records.paths import Paths
 from tessera_core.shuffle import stage as shuffle_stage
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
+from tessera_core.testing.tracker import InMemoryTracker
 from tests.unit.chain import TINY_OVERRIDES, ingest_by_hand
 
 
@@ -142,11 +144,11 @@ def test_a_run_goes_on_from_its_own_checkpoint_and_ends_the_same(configure, work
     stage.run(configure(), paths, OFFLINE)
     whole = Manifest.read(paths.model).digest
     (folder,) = checkpoint_folders(paths)
-    assert [path.name for path in sorted(folder.iterdir())] == [
-        "step-00000004.pt", "step-00000006.pt",
-    ]  # fmt: skip
+    kept = {path.name for path in folder.iterdir()} - {".lock"}
+    assert kept == {f"step-0000000{step}.{kind}" for step in (4, 6) for kind in ("pt", "json")}
 
-    (folder / "step-00000006.pt").unlink()
+    for kind in ("pt", "json"):
+        (folder / f"step-00000006.{kind}").unlink()
     shutil.rmtree(paths.model)
     stage.run(configure(), paths, OFFLINE)
 
@@ -225,3 +227,34 @@ def test_a_student_may_be_cut_and_another_teacher_gives_another_run(configure, g
 def test_a_teacher_that_is_not_there_is_refused(configure, given):
     with pytest.raises(RecordError, match=r"cannot read .*nobody"):
         stage.sources(configure("pretrain.teacher=data/imported/nobody"), given)
+
+
+def test_curves_correlation_and_spectrum_are_drawn_and_reported(configure, workspace):
+    paths, tracker = workspace(), InMemoryTracker()
+
+    stage.run(configure(), paths, replace(OFFLINE, tracker=tracker))
+
+    reported = [(path.name, folder) for path, folder in tracker.artifacts]
+    assert reported == [
+        (f"{name}.png", stage.FIGURE_FOLDER) for name in ("correlation", "curves", "spectrum")
+    ]
+    assert all(path.parent == paths.training for path, _ in tracker.artifacts)
+
+
+def test_a_run_goes_on_from_another_one_in_what_the_settings_accept(configure, workspace):
+    paths = workspace()
+    stage.run(configure(), paths, OFFLINE)
+    (first,) = checkpoint_folders(paths)
+    longer = ("pretrain.num_steps=8", f"pretrain.continue_from={first.relative_to(paths.root)}")
+
+    with pytest.raises(ArtifactError, match=r"another in pretrain\.num_steps 6 -> 8\. To go on"):
+        stage.run(configure(*longer), paths, OFFLINE)
+    config = configure(*longer, "pretrain.accept_changes=[num_steps]")
+    stage.run(config, paths, OFFLINE)
+
+    history = json.loads((paths.training / "history.json").read_text())
+    assert [record["step"] for record in history] == [1, 3, 5, 7]
+    assert digest_file(first / "step-00000006.json", paths.root) in stage.sources(config, paths)
+    assert sorted(path.name for path in first.glob("*.pt")) == [
+        "step-00000004.pt", "step-00000006.pt",
+    ]  # fmt: skip
