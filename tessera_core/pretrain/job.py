@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from tessera_core.model.artifact import best_device, load_artifact
 from tessera_core.model.config import ModelConfig, own_config
 from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.model.releases import student_shape
-from tessera_core.pretrain.checkpoint import CheckpointPolicy, sole_owner
+from tessera_core.pretrain.checkpoint import CheckpointPolicy, sole_owner, unfinished_relatives
 from tessera_core.pretrain.loop import Trained, train
 from tessera_core.pretrain.probe import linear_probe_accuracy, thin_classes
 from tessera_core.pretrain.ranks import Ranks, alone
@@ -77,6 +78,8 @@ def train_job(
     )  # fmt: skip
     if not ranks.is_first:
         return run()
+    for sentence in unfinished_relatives(policy, paths.root):
+        tqdm.write(f"starting anew: {sentence}")
     with sole_owner(policy.folder):
         return run()
 
