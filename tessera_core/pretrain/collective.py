@@ -37,7 +37,8 @@ def normalise_over_ranks(network: nn.Module) -> None:
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm1d):
             whole = WholeBatchNorm(child.num_features, child.eps, child.momentum)
-            whole.load_state_dict(child.state_dict())
+            # Assigned, not copied: the norm stays on the device that its network is on.
+            whole.load_state_dict(child.state_dict(), assign=True)
             setattr(network, name, whole)
         else:
             normalise_over_ranks(child)

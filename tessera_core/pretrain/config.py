@@ -210,10 +210,10 @@ class PretrainConfig:
                 "fall; lower one of them"
             )
         for name in ("peak_lr", "matrix_lr_scale", "vector_lr_scale", "max_grad_norm"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected above 0")
         for name in (
             "redundancy_weight", "mix_weight", "weight_decay", "probe_every", "num_loaders",
         ):  # fmt: skip
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 0 or more")

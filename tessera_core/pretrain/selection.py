@@ -4,6 +4,7 @@ The probe sees selection labels only; what reports are made of is never looked a
 a thread of its own on a copy of the encoder, so that training goes on meanwhile.
 """
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class Selection:
             record = next(one for one in reversed(progress.history) if one["step"] == step)
             record[METRIC] = score
             tracker.log_metrics(step, {METRIC: score})
-            if progress.best is None or score > progress.best.score:
+            # A NaN is above nothing, so that it never stands in the way of a number.
+            if score > (-math.inf if progress.best is None else progress.best.score):
                 progress.best = Best(step=step, score=score, encoder=weights)
 
 
