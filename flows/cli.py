@@ -230,9 +230,11 @@ def _stage(chosen: argparse.Namespace) -> int:
         register.fn(context, version_outputs(context.paths, ()))
         return 0
     from tessera_core.ports import OFFLINE
-    from tessera_core.stages import run_stage
+    from tessera_core.stages import run_stage, take_over_upstream
 
-    say_stage(run_stage(chosen.name, context.config, context.paths, OFFLINE))
+    config, paths, lenders = context.config, context.paths, context.lenders
+    take_over_upstream(chosen.name, config, paths, lenders)
+    say_stage(run_stage(chosen.name, config, paths, OFFLINE, lenders))
     return 0
 
 

@@ -116,6 +116,6 @@ def _plain_ports(tracker: Any = None) -> Ports:
 
 
 def _run(stage: str, context: Context, ports: Ports) -> StageResult:
-    result = run_stage(stage, context.config, context.paths, ports)
+    result = run_stage(stage, context.config, context.paths, ports, context.lenders)
     say_stage(result)
     return result
