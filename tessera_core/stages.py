@@ -163,7 +163,7 @@ def take_over_upstream(
 def _ancestors(stage: Stage) -> list[Stage]:
     """Return all stages that a stage stands on, first things first."""
     names = set(stage.upstream)
-    for earlier in reversed(STAGES.values()):
+    for earlier in reversed(_ALL):
         if earlier.name in names:
             names.update(earlier.upstream)
     return [earlier for earlier in STAGES.values() if earlier.name in names]
