@@ -32,6 +32,10 @@ class MlflowTracker:
     def __init__(self, client: MlflowClient, run: Run) -> None:
         self._client = client
         self.run_id: str = run.info.run_id
+        page = f"/#/experiments/{run.info.experiment_id}/runs/{self.run_id}"
+        uri = client.tracking_uri
+        self.address = f"{uri.rstrip('/')}{page}" if uri.startswith("http") else page
+        """The run's page; without a server, its part behind the address that `make ui` prints."""
         self.is_new = all(name.startswith(SYSTEM_PREFIX) for name in run.data.metrics)
         """Whether nothing was logged yet but what the machine did meanwhile."""
 
