@@ -25,7 +25,8 @@ example:
   tessera sweep --grid pretrain.peak_lr=0.005,0.01 --grid pretrain.seed=17,18
 
   Four trials on one data set, each in a workspace of its own, compared in MLflow under one parent
-  run. The same command again runs only what did not finish. Exit code 1: some trials failed.
+  run. The same command again reuses what is done. Exit codes: 1 some trials failed or were refused,
+  2 all were refused or the grid is none.
 """
 STAGE_HELP = {
     "ingest": "scenes to samples (Parquet d-pixels with scenes tables)",
@@ -239,8 +240,9 @@ def _retrain(chosen: argparse.Namespace) -> int:
 
 def _sweep(chosen: argparse.Namespace) -> int:
     from flows.context import require_labels, require_writable
-    from flows.grid import plan_sweep
+    from flows.grid import plan_sweep, require_concurrency
 
+    require_concurrency(chosen.concurrency)
     # Settings first: Prefect and MLflow read their environment when imported.
     plan = plan_sweep(chosen.root, chosen.grid, chosen.overrides)
     require_writable(plan.base.paths.root)

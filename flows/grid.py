@@ -100,6 +100,12 @@ def plan_sweep(root: str | Path, grid: Sequence[str], overrides: Sequence[str] =
     return Plan(base=base, overrides=tuple(overrides), grid=axes, trials=tuple(trials))
 
 
+def require_concurrency(concurrency: int) -> None:
+    """Refuse a number of processes that is none; raises InputError."""
+    if concurrency < 1:
+        raise InputError(f"--concurrency is {concurrency}, expected 1 or more")
+
+
 def parse_grid(grid: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return setting -> values of ``section.name=value,value``; values stay as written.
 

@@ -11,9 +11,9 @@ from flows import tasks
 from flows.console import say, say_stage
 from flows.context import load_context
 from flows.dataset import STAGES, dataset
-from flows.grid import Plan, plan_sweep
+from flows.grid import Plan, plan_sweep, require_concurrency
 from flows.trials import DONE, PROBE, Row, best_of, describe_trial, rank, render_csv, render_table
-from tessera_core.errors import InputError, TesseraError, TrainingError
+from tessera_core.errors import TesseraError, TrainingError
 from tessera_core.records.files import write_atomically
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def sweep(
     """
     from flows.adapters.tracking import open_run
 
-    if concurrency < 1:
-        raise InputError(f"--concurrency is {concurrency}, expected 1 or more")
+    require_concurrency(concurrency)
     plan = plan_sweep(root, grid, overrides or [])
     dataset(root, list(plan.overrides))
     name = f"sweep-{plan.key[:6]}"
@@ -62,7 +61,7 @@ def sweep(
             raise TrainingError(
                 f"{len(failed)} of {len(rows)} trials did not finish; the first: "
                 f"{failed[0].trial.label}: {failed[0].error}. "
-                "The same command runs only these again"
+                "Mend that and run the same command again: what is done is reused"
             )
     return [row.cells for row in rows]
 
