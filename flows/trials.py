@@ -12,6 +12,7 @@ from flows.reporting import run_key
 from tessera_core.errors import RecordError
 from tessera_core.records.files import read_json
 from tessera_core.records.paths import Paths
+from tessera_core.records.receipt import Receipt
 
 PROBE: Final = "probe/accuracy"
 """Trials are ranked by it, and never by the loss: that hardly predicts how useful embeddings are,
@@ -31,7 +32,7 @@ class Row:
     """``done``, ``failed``, or ``refused`` by the settings themselves."""
 
     probe: float | None
-    """Probe score after the last step, 0..1; None without labels to probe on, or unless done."""
+    """Probe score of the encoder, 0..1; None without labels to probe on, or unless done."""
 
     run_id: str
     """MLflow run; empty for a trial that never got there."""
@@ -78,21 +79,24 @@ def describe_trial(plan: Plan, trial: Trial, error: str | None) -> Row:
     return Row(
         trial=trial,
         status=DONE if error is None else FAILED,
-        probe=final_probe(context.paths) if error is None else None,
+        probe=probe_score(context.paths) if error is None else None,
         run_id=run_id,
         workspace=context.paths.workspace.relative_to(root).as_posix(),
         error=error or "",
     )
 
 
-def final_probe(paths: Paths) -> float | None:
-    """Return a training's last probe score; None where it was never probed.
+def probe_score(paths: Paths) -> float | None:
+    """Return the probe score of the encoder that a training handed out; None without a probe.
 
-    The last and not the best: the best of many looks flatters a trial that wavers.
+    That is the one that training selected by it, else the last. Never simply the best on record:
+    the best of many looks flatters a trial that wavers.
     """
-    scores = [
-        record[PROBE] for record in read_json(paths.training / "history.json") if PROBE in record
-    ]
+    selected = Receipt.read(paths.receipt("pretrain")).facts.get("selected")
+    if selected is not None:
+        return float(selected["score"])
+    history = read_json(paths.training / "history.json")
+    scores = [record[PROBE] for record in history if PROBE in record]
     return float(scores[-1]) if scores else None
 
 

@@ -15,11 +15,12 @@ from flows.cli import main
 from flows.context import load_context
 from flows.grid import Trial
 from flows.settings import Settings
-from flows.trials import Row, best_of, final_probe, rank, render_csv, render_table
+from flows.trials import Row, best_of, probe_score, rank, render_csv, render_table
 from tessera_core.records.files import write_json
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 from tests.cycle.conftest import SMALL
+from tests.unit.chain import record
 
 
 def row(seed: int, probe: float | None, status: str = "done", error: str = "") -> Row:
@@ -65,16 +66,35 @@ def test_the_terminal_table_is_aligned() -> None:
     assert first.index("0.700") == second.index("-") == header.index("probe")
 
 
-def test_the_probe_score_is_the_last_and_not_the_best(tmp_path: Path) -> None:
-    paths = Paths(root=tmp_path, workspace=tmp_path)
+@pytest.fixture
+def trained(tmp_path: Path) -> Callable[..., Paths]:
+    """A function that leaves a history, and a receipt with facts, where training would."""
+
+    def leave(history: list[dict[str, float]], **facts: object) -> Paths:
+        paths = Paths(root=tmp_path, workspace=tmp_path)
+        write_json(paths.training / "history.json", history)
+        record(paths, "pretrain", {}, [], facts)
+        return paths
+
+    return leave
+
+
+def test_the_probe_score_is_the_last_and_not_the_best(trained) -> None:
     history = [{"probe/accuracy": 0.9}, {"loss/total": 1.0}, {"probe/accuracy": 0.6}, {"lr": 0.0}]
 
-    write_json(paths.training / "history.json", history)
-    probed = final_probe(paths)
-    write_json(paths.training / "history.json", history[1:2])
+    assert probe_score(trained(history)) == 0.6
+    assert probe_score(trained(history, selected=None)) == 0.6
 
-    assert probed == 0.6
-    assert final_probe(paths) is None
+
+def test_an_encoder_that_was_selected_counts_with_its_own_score(trained) -> None:
+    history = [{"probe/accuracy": 0.9}, {"probe/accuracy": 0.6}]
+
+    assert probe_score(trained(history, selected={"step": 1, "score": 0.9})) == 0.9
+
+
+def test_without_a_probe_there_is_no_score(trained) -> None:
+    assert probe_score(trained([{"loss/total": 1.0}])) is None
+    assert probe_score(trained([])) is None
 
 
 @pytest.mark.parametrize(
