@@ -22,7 +22,8 @@ UNLINKABLE: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENO
 def share_outputs(outputs: Iterable[FileDigest], lender: Path, borrower: Path) -> None:
     """Put a stage's outputs into another workspace, folder by folder, replacing what is there.
 
-    Bytes are not compared here: a receipt does that, for whoever relies on it.
+    Bytes are not compared here: a receipt does that, for whoever relies on it. What no receipt
+    lists, such as a figure beside a history, stays behind.
 
     Args:
         outputs: What the receipt lists: manifests, which stand for their folder, and single files.
