@@ -172,10 +172,10 @@ def test_a_sweep_goes_on_after_a_failed_trial_and_shares_its_data(
 ) -> None:
     code, said = sweep("--grid", "pretrain.seed=1,2", "--grid", "pretrain.teacher=null,nowhere")
 
+    assert code == 1, said
     runs = runs_of(checkout)
     (parent,) = (run for name, run in runs.items() if name.startswith("sweep-"))
     children = [run for run in runs.values() if run is not parent]
-    assert code == 1
     assert "2 of 4 trials did not finish" in said
     assert "nowhere" in said.splitlines()[-1]
     assert parent.info.status == "FAILED"
