@@ -164,6 +164,12 @@ def differences(
     return found
 
 
+def last_step(policy: CheckpointPolicy) -> int:
+    """Return how many steps of this very run are done and saved."""
+    newest = _newest(policy.folder)
+    return 0 if newest is None else _step_of(newest)
+
+
 def unfinished_relatives(policy: CheckpointPolicy, root: Path) -> list[str]:
     """Return a sentence for each other run nearby that stopped early, when this one starts anew.
 
@@ -178,7 +184,7 @@ def unfinished_relatives(policy: CheckpointPolicy, root: Path) -> list[str]:
         if newest is None:
             continue
         identity = read_json(newest.with_suffix(".json"))["identity"]
-        step, num_steps = int(newest.stem.partition("-")[2]), identity["pretrain"]["num_steps"]
+        step, num_steps = _step_of(newest), identity["pretrain"]["num_steps"]
         if step < num_steps:
             changed, place = differences(identity, policy.identity), folder.relative_to(root)
             sentences.append(
@@ -214,6 +220,10 @@ def _newest(folder: Path) -> Path | None:
     """Return the newest checkpoint that was written to the end."""
     claimed = sorted(folder.glob("step-*.json"))
     return claimed[-1].with_suffix(".pt") if claimed else None
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.partition("-")[2])
 
 
 def _read(path: Path, identity: Mapping[str, Any], accepted: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,12 @@ from tessera_core.model.artifact import best_device, load_artifact
 from tessera_core.model.config import ModelConfig, own_config
 from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.model.releases import student_shape
-from tessera_core.pretrain.checkpoint import CheckpointPolicy, sole_owner, unfinished_relatives
+from tessera_core.pretrain.checkpoint import (
+    CheckpointPolicy,
+    last_step,
+    sole_owner,
+    unfinished_relatives,
+)
 from tessera_core.pretrain.loop import Trained, train
 from tessera_core.pretrain.probe import linear_probe_accuracy, thin_classes
 from tessera_core.pretrain.ranks import Ranks, alone
@@ -66,7 +71,7 @@ def train_job(
     teacher = None
     if settings.teacher is not None:
         teacher = load_artifact(paths.root / settings.teacher, ranks.device)
-    policy = checkpoint_policy(config, paths, teacher)
+    policy = checkpoint_policy(config, paths)
     feed = open_feed(paths.shards, "train", paths.feed_cache)
     norms, model = read_norms(paths.shards), model_config(settings)
     probe = None
@@ -97,9 +102,7 @@ def model_config(settings: PretrainConfig) -> ModelConfig:
     return own_config(shape, is_matryoshka=settings.teacher is not None)
 
 
-def checkpoint_policy(
-    config: PlatformConfig, paths: Paths, teacher: ModelArtifact | None
-) -> CheckpointPolicy:
+def checkpoint_policy(config: PlatformConfig, paths: Paths) -> CheckpointPolicy:
     """Return where a run's checkpoints are: a folder that only an equal run ever opens."""
     settings = config.pretrain
     own = config.section("pretrain")
@@ -107,7 +110,7 @@ def checkpoint_policy(
     identity: dict[str, Any] = {
         "pretrain": own,
         "shards": Manifest.read(paths.shards).digest,
-        "teacher": None if teacher is None else teacher.digest,
+        "teacher": model_digest(paths.root, settings.teacher),
         "code": closure_digest(RUN_STAGE),
     }
     start = settings.continue_from
@@ -118,6 +121,16 @@ def checkpoint_policy(
         continue_from=None if start is None else paths.root / start,
         accept_changes=settings.accept_changes,
     )
+
+
+def model_digest(root: Path, folder: str | None) -> str | None:
+    """Return the digest of a model artifact that the settings name, or None for none."""
+    return None if folder is None else Manifest.read(root / folder).digest
+
+
+def is_trained(config: PlatformConfig, paths: Paths) -> bool:
+    """Return whether the last checkpoint is there, made here or by ranks on other machines."""
+    return last_step(checkpoint_policy(config, paths)) == config.pretrain.num_steps
 
 
 def probe_labels(config: PlatformConfig, paths: Paths) -> list[Path]:

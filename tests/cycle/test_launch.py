@@ -56,7 +56,7 @@ def test_two_ranks_leave_a_model_and_report_what_one_process_would(configure, pa
 
 def test_what_the_first_rank_refuses_is_refused_by_the_stage_in_its_words(configure, paths):
     together = configure("pretrain.num_ranks=2")
-    policy = checkpoint_policy(together, paths, None)
+    policy = checkpoint_policy(together, paths)
 
     with (
         sole_owner(policy.folder),
