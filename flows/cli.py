@@ -12,12 +12,21 @@ examples:
   tessera retrain                                  the whole cycle with params.yaml
   tessera retrain --set pretrain.num_steps=800     the same in a workspace of its own
   tessera retrain --set ingest.source=tiles --set ingest.path=../tiles/flanders-2018
+  tessera sweep --grid pretrain.peak_lr=0.005,0.01 --grid pretrain.seed=17,18
   tessera import-weights student.pt --family v2-student --name tessera-v2
   tessera embed --model tessera-v2 --tile tiles/33UXP --out embeddings --dim 64
   tessera audit                                    verify every digest of the last export
   tessera ui                                       Prefect and MLflow in the browser
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
+"""
+SWEEP_EXAMPLE = """\
+example:
+  tessera sweep --grid pretrain.peak_lr=0.005,0.01 --grid pretrain.seed=17,18
+
+  Four trials on one data set, each in a workspace of its own, compared in MLflow under one parent
+  run. The same command again reuses what is done. Exit codes: 1 some trials failed or were refused,
+  2 all were refused or the grid is none.
 """
 STAGE_HELP = {
     "ingest": "scenes to samples (Parquet d-pixels with scenes tables)",
@@ -72,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, common, "simulate", "write the embedded default's scenes", _simulate)
     for stage, text in STAGE_HELP.items():
         _add(commands, common, stage, text, _audit if stage == "audit" else _stage)
+    _add_sweep(commands, common)
     _add_import(commands, common)
     _add_embed(commands, common)
     ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
@@ -91,6 +101,25 @@ def _add(
     parser = commands.add_parser(name, help=text, description=text, parents=[common])
     parser.set_defaults(command=command, name=name)
     return parser
+
+
+def _add_sweep(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``sweep``."""
+    text = "train and evaluate a grid of pretrain settings, ranked by probe score"
+    parser = _add(commands, common, "sweep", text, _sweep)
+    parser.epilog = SWEEP_EXAMPLE
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--grid", action="append", required=True, metavar="pretrain.NAME=VALUE,VALUE",
+        help="a setting and the values to try; may be repeated, then every combination is tried",
+    )  # fmt: skip
+    parser.add_argument(
+        "--concurrency", type=int, default=1, metavar="N",
+        help="trials at the same time, each a process; they share cores and GPUs (default: 1)",
+    )  # fmt: skip
 
 
 def _add_import(
@@ -209,6 +238,23 @@ def _retrain(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _sweep(chosen: argparse.Namespace) -> int:
+    from flows.context import require_labels, require_writable
+    from flows.grid import plan_sweep, require_concurrency
+
+    require_concurrency(chosen.concurrency)
+    # Settings first: Prefect and MLflow read their environment when imported.
+    plan = plan_sweep(chosen.root, chosen.grid, chosen.overrides)
+    require_writable(plan.base.paths.root)
+    require_labels(plan.base)
+    say(f"sweep     {len(plan.trials)} trials, data in {plan.base.paths.workspace}")
+    from flows.sweep import sweep
+
+    root = str(plan.base.paths.root)
+    sweep(chosen.grid, root, chosen.overrides, chosen.concurrency)
+    return 0
+
+
 def _simulate(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
     from tessera_core.ingest.simulate import simulate
@@ -230,9 +276,11 @@ def _stage(chosen: argparse.Namespace) -> int:
         register.fn(context, version_outputs(context.paths, ()))
         return 0
     from tessera_core.ports import OFFLINE
-    from tessera_core.stages import run_stage
+    from tessera_core.stages import run_stage, take_over_upstream
 
-    say_stage(run_stage(chosen.name, context.config, context.paths, OFFLINE))
+    config, paths, lenders = context.config, context.paths, context.lenders
+    take_over_upstream(chosen.name, config, paths, lenders)
+    say_stage(run_stage(chosen.name, config, paths, OFFLINE, lenders))
     return 0
 
 

@@ -27,12 +27,23 @@ class Context:
     settings: Settings
     """Where the servers are."""
 
+    lenders: tuple[Paths, ...]
+    """Other workspaces whose outputs this run may share; none for a run in the checkout itself."""
 
-def load_context(root: str | Path, overrides: Sequence[str] = ()) -> Context:
+
+def load_context(
+    root: str | Path, overrides: Sequence[str] = (), base: Sequence[str] = ()
+) -> Context:
     """Return the context of a run.
 
     Without overrides, outputs go to the checkout, where DVC versions them. With overrides, they
-    go to ``data/runs/<config digest>``, so that the versioned state stays as it is.
+    go to ``data/runs/<config digest>``, so that the versioned state stays as it is; what the
+    checkout has made of the same inputs is shared, not made again.
+
+    Args:
+        root: The checkout.
+        overrides: Settings as ``section.name=value``.
+        base: Overrides of another run, whose outputs are to be shared before the checkout's.
 
     Raises:
         ConfigError: ``root`` is not a checkout, or a setting is wrong.
@@ -43,15 +54,26 @@ def load_context(root: str | Path, overrides: Sequence[str] = ()) -> Context:
             f"{folder} holds no {PARAMS_NAME}; run in a Tessera checkout or name one with --root"
         )
     config = PlatformConfig.read(folder / PARAMS_NAME, overrides)
-    plain = PlatformConfig.read(folder / PARAMS_NAME)
-    workspace = folder
-    if config != plain:
-        workspace = folder / "data" / "runs" / config.digest[:RUN_NAME_LENGTH]
+    workspace = _workspace(folder, config)
+    base_workspace = _workspace(folder, PlatformConfig.read(folder / PARAMS_NAME, base))
+    lenders = [] if workspace == folder else [base_workspace, folder]
     return Context(
         config=config,
         paths=Paths(root=folder, workspace=workspace),
         settings=activate(folder),
+        lenders=tuple(
+            Paths(root=folder, workspace=lender)
+            for lender in dict.fromkeys(lenders)
+            if lender != workspace
+        ),
     )
+
+
+def _workspace(root: Path, config: PlatformConfig) -> Path:
+    """Return where outputs of these settings go."""
+    if config == PlatformConfig.read(root / PARAMS_NAME):
+        return root
+    return root / "data" / "runs" / config.digest[:RUN_NAME_LENGTH]
 
 
 def require_writable(root: Path) -> None:

@@ -45,12 +45,14 @@ def shuffle(context: Context) -> Receipt:
 
 
 @task(name="pretrain", timeout_seconds=14 * 24 * 3600, **OPTIONS)
-def pretrain(context: Context) -> Receipt:
-    """Shards to model artifact, tracked in one MLflow run."""
+def pretrain(context: Context, parent: str | None = None) -> Receipt:
+    """Shards to model artifact, tracked in one MLflow run, shown under its parent if it has one."""
     from flows.adapters.tracking import open_run
     from flows.reporting import log_inputs, replay_history
 
-    with open_run(context.settings, run_key(context), run_name(context)) as tracker:
+    with open_run(
+        context.settings, run_key(context), run_name(context), parent=parent, system_metrics=True
+    ) as tracker:
         log_inputs(context, tracker)
         result = _run("pretrain", context, _plain_ports(tracker))
         if result.reused and tracker.is_new:
@@ -116,6 +118,6 @@ def _plain_ports(tracker: Any = None) -> Ports:
 
 
 def _run(stage: str, context: Context, ports: Ports) -> StageResult:
-    result = run_stage(stage, context.config, context.paths, ports)
+    result = run_stage(stage, context.config, context.paths, ports, context.lenders)
     say_stage(result)
     return result

@@ -3,24 +3,26 @@
 A stage package has a module ``stage`` with ``sources(config, paths)``, the files it reads from
 outside the chain, and ``run(config, paths, ports) -> Outcome``. Here the receipt is written and
 a stage whose inputs, settings and code are unchanged is reused. The command line and the
-Prefect tasks both come through ``run_stage``.
+Prefect tasks both come through ``run_stage``. A run in another workspace may take over what a
+lender has made of the very same inputs, settings and code.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RecordError, did_you_mean
 from tessera_core.ports import Ports
-from tessera_core.records.code import code_version, environment_digest
+from tessera_core.records.code import CodeVersion, code_version, environment_digest
 from tessera_core.records.files import FileDigest, digest_file, write_atomically
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt, reuse_key, write_receipt
+from tessera_core.records.sharing import share_outputs
 
 
 class StageModule(Protocol):
@@ -84,37 +86,44 @@ class StageResult:
     """True when nothing had to run."""
 
 
-def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> StageResult:
-    """Run one stage, or reuse its outputs when nothing that decides them has changed.
+def run_stage(
+    name: str,
+    config: PlatformConfig,
+    paths: Paths,
+    ports: Ports,
+    lenders: Sequence[Paths] = (),
+) -> StageResult:
+    """Run one stage, or reuse outputs when nothing that decides them has changed.
+
+    Args:
+        name: Which stage.
+        config: All settings.
+        paths: Where inputs and outputs are.
+        ports: The world outside.
+        lenders: Other workspaces of the checkout whose outputs may be shared, in this order.
 
     Raises:
         RecordError: An upstream stage has not run in this workspace.
         TesseraError: Whatever the stage itself refuses.
     """
     stage = _stage(name)
-    module = cast(StageModule, importlib.import_module(stage.module))
-    settings = {section: config.section(section) for section in stage.sections}
-    sources = module.sources(config, paths)
-    upstream = _upstream_digests(stage, paths)
-    code = code_version(stage.module)
-    key = reuse_key(name, settings, sources, upstream, code.closure)
-
+    inputs = _gather_inputs(stage, config, paths)
     current = _read_current(name, paths)
-    is_current = current is not None and current.reuse_key == key and not stage.looks_every_time
-    if current is not None and is_current and outputs_intact(current, paths):
-        # The lineage may have been lost; what is still there belongs into it.
-        archive_manifests(current, paths)
-        write_receipt(current, paths.receipt(name), paths.lineage)
-        return StageResult(receipt=current, reused=True)
+    if not stage.looks_every_time:
+        is_current = current is not None and current.reuse_key == inputs.reuse_key
+        if current is not None and is_current and outputs_intact(current, paths):
+            return _keep(current, paths)
+        if (shared := _take_over(inputs, paths, lenders)) is not None:
+            return _keep(shared, paths)
 
-    outcome = module.run(config, paths, ports)
+    outcome = _module(stage).run(config, paths, ports)
     receipt = Receipt(
         stage=name,
-        config=settings,
-        sources=sources,
-        upstream=upstream,
+        config=inputs.settings,
+        sources=inputs.sources,
+        upstream=inputs.upstream,
         outputs=tuple(digest_file(path, paths.workspace) for path in outcome.outputs),
-        code=code,
+        code=inputs.code,
         environment=environment_digest(),
         facts=outcome.facts,
     )
@@ -126,6 +135,38 @@ def run_stage(name: str, config: PlatformConfig, paths: Paths, ports: Ports) -> 
     archive_manifests(receipt, paths)
     write_receipt(receipt, paths.receipt(name), paths.lineage)
     return StageResult(receipt=receipt, reused=False)
+
+
+def take_over_upstream(
+    name: str, config: PlatformConfig, paths: Paths, lenders: Sequence[Paths]
+) -> None:
+    """Share what a stage stands on and this workspace has not made, where a lender has made it.
+
+    Args:
+        name: The stage that is to run next; what comes before it is shared.
+        config: All settings.
+        paths: Where outputs go.
+        lenders: Other workspaces of the checkout, in this order.
+    """
+    for stage in _ancestors(_stage(name)):
+        if paths.receipt(stage.name).is_file():
+            continue
+        # Inputs may be terabytes of scenes: look whether there is anything to have first.
+        if not any(lender.receipt(stage.name).is_file() for lender in lenders):
+            return
+        receipt = _take_over(_gather_inputs(stage, config, paths), paths, lenders)
+        if receipt is None:
+            return
+        _keep(receipt, paths)
+
+
+def _ancestors(stage: Stage) -> list[Stage]:
+    """Return all stages that a stage stands on, first things first."""
+    names = set(stage.upstream)
+    for earlier in reversed(_ALL):
+        if earlier.name in names:
+            names.update(earlier.upstream)
+    return [earlier for earlier in STAGES.values() if earlier.name in names]
 
 
 def outputs_intact(receipt: Receipt, paths: Paths) -> bool:
@@ -160,6 +201,63 @@ def _stage(name: str) -> Stage:
     if name not in STAGES:
         raise RecordError(f"{name} is not a stage. {did_you_mean(name, STAGES)}")
     return STAGES[name]
+
+
+def _module(stage: Stage) -> StageModule:
+    return cast(StageModule, importlib.import_module(stage.module))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """All that decides the outputs of a stage before it runs."""
+
+    stage: str
+    settings: Mapping[str, Any]
+    sources: tuple[FileDigest, ...]
+    upstream: Mapping[str, str]
+    code: CodeVersion
+
+    @property
+    def reuse_key(self) -> str:
+        """Digest of it all; a receipt of the same inputs has the same."""
+        return reuse_key(self.stage, self.settings, self.sources, self.upstream, self.code.closure)
+
+
+def _gather_inputs(stage: Stage, config: PlatformConfig, paths: Paths) -> _Inputs:
+    """Read settings, sources, upstream receipts and code of a stage as they are now."""
+    return _Inputs(
+        stage=stage.name,
+        settings={section: config.section(section) for section in stage.sections},
+        sources=_module(stage).sources(config, paths),
+        upstream=_upstream_digests(stage, paths),
+        code=code_version(stage.module),
+    )
+
+
+def _keep(receipt: Receipt, paths: Paths) -> StageResult:
+    """Return a receipt that holds already as the stage's current one."""
+    # The lineage may have been lost; what is still there belongs into it.
+    archive_manifests(receipt, paths)
+    write_receipt(receipt, paths.receipt(receipt.stage), paths.lineage)
+    return StageResult(receipt=receipt, reused=True)
+
+
+def _take_over(inputs: _Inputs, paths: Paths, lenders: Sequence[Paths]) -> Receipt | None:
+    """Share the outputs of a lender that has run with these very inputs; None where none has.
+
+    They are verified here, after sharing: what arrived is what counts.
+    """
+    for lender in lenders:
+        receipt = _read_current(inputs.stage, lender)
+        if receipt is None or receipt.reuse_key != inputs.reuse_key:
+            continue
+        try:
+            share_outputs(receipt.outputs, lender.workspace, paths.workspace)
+        except RecordError:
+            continue  # somebody took its files away, so it has nothing to lend
+        if outputs_intact(receipt, paths):
+            return receipt
+    return None
 
 
 def _read_current(name: str, paths: Paths) -> Receipt | None:

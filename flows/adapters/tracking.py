@@ -4,12 +4,13 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from flows.settings import Settings
 
@@ -20,6 +21,9 @@ EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
 KEY_TAG: Final = "tessera.run_key"
 MAX_PARAM_LENGTH: Final = 500
 PARAMS_PER_CALL: Final = 100
+SYSTEM_PREFIX: Final = "system/"
+SYSTEM_SAMPLING_S: Final = 10.0
+"""Seconds between two looks at the machine; a run that ends sooner has no ``system/`` metrics."""
 
 
 class MlflowTracker:
@@ -28,7 +32,12 @@ class MlflowTracker:
     def __init__(self, client: MlflowClient, run: Run) -> None:
         self._client = client
         self.run_id: str = run.info.run_id
-        self.is_new = not run.data.metrics
+        page = f"/#/experiments/{run.info.experiment_id}/runs/{self.run_id}"
+        uri = client.tracking_uri
+        self.address = f"{uri.rstrip('/')}{page}" if uri.startswith("http") else page
+        """The run's page; without a server, its part behind the address that `make ui` prints."""
+        self.is_new = all(name.startswith(SYSTEM_PREFIX) for name in run.data.metrics)
+        """Whether nothing was logged yet but what the machine did meanwhile."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record settings; those that the run has already are left alone."""
@@ -79,39 +88,97 @@ class MlflowTracker:
 
 @contextmanager
 def open_run(
-    settings: Settings, run_key: str, name: str, *, experiment: str = EXPERIMENT
+    settings: Settings,
+    run_key: str,
+    name: str,
+    *,
+    experiment: str = EXPERIMENT,
+    parent: str | None = None,
+    system_metrics: bool = False,
 ) -> Iterator[MlflowTracker]:
     """Yield the tracker of a logical run, creating its MLflow run at first use.
+
+    A run whose process was killed stays RUNNING until the same logical run is opened again,
+    which goes on in it.
 
     Args:
         settings: Where MLflow is.
         run_key: Identity of the logical run; the same key always finds the same run.
         name: Name of a new run, for people.
         experiment: Where a new run belongs.
+        parent: Id of the run to show this one under; a later parent takes it over from an earlier
+            one. None leaves it where it is.
+        system_metrics: Whether to watch processor, memory, disk, network and GPU meanwhile.
     """
     client = MlflowClient(settings.mlflow_tracking_uri)
-    known = client.get_experiment_by_name(experiment)
-    if known is None:
-        location = settings.mlflow_artifacts or None
-        experiment_id = client.create_experiment(
-            experiment, artifact_location=location, tags=EXPERIMENT_TAGS
-        )
-    else:
-        experiment_id = known.experiment_id
-    found = client.search_runs(
-        [experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{run_key}'", max_results=1
-    )
-    if found:
-        run = found[0]
+    experiment_id = _experiment_id(client, settings, experiment)
+    run = _find(client, experiment_id, run_key)
+    if run is not None:
         client.update_run(run.info.run_id, status="RUNNING")
     else:
         run = client.create_run(experiment_id, tags={KEY_TAG: run_key}, run_name=name)
+    run_id = run.info.run_id
+    if parent is not None:
+        client.set_tag(run_id, MLFLOW_PARENT_RUN_ID, parent)
     try:
-        yield MlflowTracker(client, run)
+        with _watched(settings, run_id) if system_metrics else nullcontext():
+            yield MlflowTracker(client, run)
     except BaseException:
-        client.set_terminated(run.info.run_id, status="FAILED")
+        client.set_terminated(run_id, status="FAILED")
         raise
-    client.set_terminated(run.info.run_id, status="FINISHED")
+    client.set_terminated(run_id, status="FINISHED")
+
+
+def find_run_id(settings: Settings, run_key: str, *, experiment: str = EXPERIMENT) -> str | None:
+    """Return the id of a logical run, or None when it was never opened."""
+    client = MlflowClient(settings.mlflow_tracking_uri)
+    known = client.get_experiment_by_name(experiment)
+    run = None if known is None else _find(client, known.experiment_id, run_key)
+    return None if run is None else str(run.info.run_id)
+
+
+@contextmanager
+def _watched(settings: Settings, run_id: str) -> Iterator[None]:
+    """Log ``system/`` metrics of a run, going on with its steps; GPUs where nvidia-ml-py is."""
+    import mlflow
+
+    # MLflow's monitor thread asks an import hook for the registry while the main thread imports
+    # sklearn, and each waits for the other for ever. Either line prevents it (mlflow 3.17).
+    mlflow.set_registry_uri(settings.mlflow_tracking_uri)
+    import mlflow.models.evaluation.evaluator_registry
+    import sklearn  # noqa: F401 - before the thread starts
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    untyped: Any = SystemMetricsMonitor
+    monitor = untyped(
+        run_id,
+        sampling_interval=SYSTEM_SAMPLING_S,
+        resume_logging=True,
+        tracking_uri=settings.mlflow_tracking_uri,
+    )
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
+
+
+def _experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
+    """Return the id of an experiment, which is created at first use."""
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return str(known.experiment_id)
+    location = settings.mlflow_artifacts or None
+    created = client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
+    return str(created)
+
+
+def _find(client: MlflowClient, experiment_id: str, run_key: str) -> Run | None:
+    """Return the MLflow run of a logical run, or None."""
+    found = client.search_runs(
+        [experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{run_key}'", max_results=1
+    )
+    return found[0] if found else None
 
 
 def _now_ms() -> int:

@@ -4,5 +4,5 @@
 
     bands  scl  backscatter  reflectance     what one measured value means
     tile  grid  norms                        what a tile, a block and a normalisation are
-    views  embedding                         what training draws and what it produces
+    views  mixing  embedding                 what training draws and what it produces
 """

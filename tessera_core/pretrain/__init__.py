@@ -2,9 +2,16 @@
 
 ::
 
-    batches     which d-pixels and which two views a step sees, as a pure function of the step
-    schedule    learning rate              checkpoint   stop and go on, exactly
-    health      refuse a loss that is not finite
-    probe       linear probe on frozen embeddings, to watch learning
-    loop        the training loop
+    job ─► loop ─┬─ plan         which d-pixels a step sees, and its chance: a pure function
+                 ├─ loader       their raw observations, gathered ahead by threads
+                 ├─ batches      two views and a mix of them, on the device
+                 │    └─ views   counter-based draws: views_plain (any device), views_compiled (CPU)
+                 ├─ task         network, objective; for many ranks: collective, distributed, ranks
+                 ├─ schedule     learning rate
+                 ├─ measure      one record of a logged step; health stops what cannot go on
+                 ├─ selection    the probe in the background, the best encoder so far
+                 ├─ checkpoint   stop and go on, exactly
+                 └─ meter        speed, quote and outturn; flops: what the hardware could do
+
+The stage calls the job, or has launch start one per rank, and draws figures of the result.
 """

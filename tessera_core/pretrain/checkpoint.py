@@ -164,6 +164,37 @@ def differences(
     return found
 
 
+def last_step(policy: CheckpointPolicy) -> int:
+    """Return how many steps of this very run are done and saved."""
+    newest = _newest(policy.folder)
+    return 0 if newest is None else _step_of(newest)
+
+
+def unfinished_relatives(policy: CheckpointPolicy, root: Path) -> list[str]:
+    """Return a sentence for each other run nearby that stopped early, when this one starts anew.
+
+    A run whose settings were changed has a folder of its own, so its user may not notice that the
+    steps of the first one are not used.
+    """
+    if _newest(policy.folder) is not None or policy.continue_from is not None:
+        return []
+    sentences = []
+    for folder in sorted(policy.folder.parent.glob("*")):
+        newest = _newest(folder)
+        if newest is None:
+            continue
+        identity = read_json(newest.with_suffix(".json"))["identity"]
+        step, num_steps = _step_of(newest), identity["pretrain"]["num_steps"]
+        if step < num_steps:
+            changed, place = differences(identity, policy.identity), folder.relative_to(root)
+            sentences.append(
+                f"{folder.name} stopped at step {step} of {num_steps} and differs in "
+                f"{_listed(changed)}; to go on from it: --set pretrain.continue_from={place} "
+                f"--set '{_accepting(changed)}'"
+            )
+    return sentences
+
+
 @contextmanager
 def sole_owner(folder: Path) -> Iterator[None]:
     """Hold a run's folder, and clear what a killed process left half-written in it.
@@ -189,6 +220,10 @@ def _newest(folder: Path) -> Path | None:
     """Return the newest checkpoint that was written to the end."""
     claimed = sorted(folder.glob("step-*.json"))
     return claimed[-1].with_suffix(".pt") if claimed else None
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.partition("-")[2])
 
 
 def _read(path: Path, identity: Mapping[str, Any], accepted: Sequence[str]) -> dict[str, Any]:
@@ -234,14 +269,21 @@ def _plain(best: Best) -> dict[str, Any]:
 
 
 def _other_run(path: Path, changed: Mapping[str, tuple[Any, Any]]) -> ArtifactError:
-    names = [name.removeprefix("pretrain.") for name in changed]
-    listed = ", ".join(
+    return ArtifactError(
+        f"cannot resume from {path}: that run was another in {_listed(changed)}. To go on from it "
+        f"all the same, name what may differ: --set '{_accepting(changed)}'"
+    )
+
+
+def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    return ", ".join(
         f"{name} {_short(one)} -> {_short(two)}" for name, (one, two) in changed.items()
     )
-    return ArtifactError(
-        f"cannot resume from {path}: that run was another in {listed}. To go on from it all the "
-        f"same, name what may differ: --set 'pretrain.accept_changes=[{', '.join(names)}]'"
-    )
+
+
+def _accepting(changed: Mapping[str, Any]) -> str:
+    names = ", ".join(name.removeprefix("pretrain.") for name in changed)
+    return f"pretrain.accept_changes=[{names}]"
 
 
 def _short(value: Any) -> str:

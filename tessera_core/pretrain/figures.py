@@ -118,9 +118,11 @@ def draw_spectrum(singular_E: npt.NDArray[np.float64]) -> Figure:
     axes.set_xlabel("direction")
     axes.set_ylabel("singular value, largest = 1")
     variance = np.cumsum(singular_E**2) / np.sum(singular_E**2)
-    half = int(np.searchsorted(variance, 0.9)) + 1
-    axes.axvline(half, color=FAINT, lw=1, ls=(0, (3, 3)))
-    axes.set_title(f"{half} of {len(singular_E)} directions hold 90 % of the variance", fontsize=9)
+    # Embeddings that are normalised at the end have one direction without any variance.
+    axes.set_ylim(bottom=1e-4)
+    most = int(np.searchsorted(variance, 0.9)) + 1
+    axes.axvline(most, color=FAINT, lw=1, ls=(0, (3, 3)))
+    axes.set_title(f"{most} of {len(singular_E)} directions hold 90 % of the variance", fontsize=9)
     axes.grid(color="#eceef0")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

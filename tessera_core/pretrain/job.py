@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from tessera_core.model.artifact import best_device, load_artifact
 from tessera_core.model.config import ModelConfig, own_config
 from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.model.releases import student_shape
-from tessera_core.pretrain.checkpoint import CheckpointPolicy, sole_owner
+from tessera_core.pretrain.checkpoint import (
+    CheckpointPolicy,
+    last_step,
+    sole_owner,
+    unfinished_relatives,
+)
 from tessera_core.pretrain.loop import Trained, train
 from tessera_core.pretrain.probe import linear_probe_accuracy, thin_classes
 from tessera_core.pretrain.ranks import Ranks, alone
@@ -65,7 +71,7 @@ def train_job(
     teacher = None
     if settings.teacher is not None:
         teacher = load_artifact(paths.root / settings.teacher, ranks.device)
-    policy = checkpoint_policy(config, paths, teacher)
+    policy = checkpoint_policy(config, paths)
     feed = open_feed(paths.shards, "train", paths.feed_cache)
     norms, model = read_norms(paths.shards), model_config(settings)
     probe = None
@@ -77,6 +83,8 @@ def train_job(
     )  # fmt: skip
     if not ranks.is_first:
         return run()
+    for sentence in unfinished_relatives(policy, paths.root):
+        tqdm.write(f"starting anew: {sentence}")
     with sole_owner(policy.folder):
         return run()
 
@@ -94,9 +102,7 @@ def model_config(settings: PretrainConfig) -> ModelConfig:
     return own_config(shape, is_matryoshka=settings.teacher is not None)
 
 
-def checkpoint_policy(
-    config: PlatformConfig, paths: Paths, teacher: ModelArtifact | None
-) -> CheckpointPolicy:
+def checkpoint_policy(config: PlatformConfig, paths: Paths) -> CheckpointPolicy:
     """Return where a run's checkpoints are: a folder that only an equal run ever opens."""
     settings = config.pretrain
     own = config.section("pretrain")
@@ -104,7 +110,7 @@ def checkpoint_policy(
     identity: dict[str, Any] = {
         "pretrain": own,
         "shards": Manifest.read(paths.shards).digest,
-        "teacher": None if teacher is None else teacher.digest,
+        "teacher": model_digest(paths.root, settings.teacher),
         "code": closure_digest(RUN_STAGE),
     }
     start = settings.continue_from
@@ -115,6 +121,16 @@ def checkpoint_policy(
         continue_from=None if start is None else paths.root / start,
         accept_changes=settings.accept_changes,
     )
+
+
+def model_digest(root: Path, folder: str | None) -> str | None:
+    """Return the digest of a model artifact that the settings name, or None for none."""
+    return None if folder is None else Manifest.read(root / folder).digest
+
+
+def is_trained(config: PlatformConfig, paths: Paths) -> bool:
+    """Return whether the last checkpoint is there, made here or by ranks on other machines."""
+    return last_step(checkpoint_policy(config, paths)) == config.pretrain.num_steps
 
 
 def probe_labels(config: PlatformConfig, paths: Paths) -> list[Path]:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import yaml
+
 from tessera_core import errors
 from tessera_core.errors import TesseraError, TrainingError
 from tessera_core.ports import NullTracker, Tracker
@@ -71,8 +73,8 @@ def launch_ranks(config: PlatformConfig, paths: Paths, tracker: Tracker) -> None
         TrainingError: The ranks failed without a word.
     """
     with tempfile.TemporaryDirectory(prefix="tessera-ranks-") as folder:
-        params, report = Path(folder) / "params.json", Path(folder) / "report.jsonl"
-        params.write_text(json.dumps(config.to_dict()), encoding="utf-8")
+        params, report = Path(folder) / "params.yaml", Path(folder) / "report.jsonl"
+        params.write_text(yaml.safe_dump(config.to_dict()), encoding="utf-8")
         report.touch()
         command = [
             sys.executable, "-m", "torch.distributed.run", "--standalone",

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.model.encoder import count_parameters
 from tessera_core.pretrain.figures import draw_training
-from tessera_core.pretrain.job import model_config, probe_labels, train_job
+from tessera_core.pretrain.job import (
+    is_trained,
+    model_config,
+    model_digest,
+    probe_labels,
+    train_job,
+)
 from tessera_core.pretrain.launch import launch_ranks
 from tessera_core.records.files import FileDigest, atomic_folder, digest_file, write_json
 from tessera_core.records.labels import label_sources
@@ -47,7 +53,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     settings = config.pretrain
     if settings.imported is not None:
         return _take_imported(settings, paths)
-    if settings.num_ranks > 1:
+    if settings.num_ranks > 1 and not is_trained(config, paths):
         launch_ranks(config, paths, ports.tracker)
     # With several ranks all steps are done by now, and this reads the last checkpoint.
     trained = train_job(config, paths, ports.tracker)
@@ -73,7 +79,7 @@ def _outcome(settings: PretrainConfig, paths: Paths, trained: Trained, num_pixel
         "num_train_pixels": num_pixels,
         "model_digest": load_artifact(paths.model).digest,
         "shards": Manifest.read(paths.shards).digest,
-        "teacher": _digest_of(paths.root, settings.teacher),
+        "teacher": model_digest(paths.root, settings.teacher),
         "selected": None if chosen is None else {"step": chosen.step, "score": chosen.score},
         "final": {name: value for name, value in last.items() if name != "step"},
     }
@@ -108,7 +114,3 @@ def _take_imported(settings: PretrainConfig, paths: Paths) -> Outcome:
 
 def _outputs(paths: Paths) -> tuple[Path, ...]:
     return (paths.model / MANIFEST_NAME, paths.training / "history.json")
-
-
-def _digest_of(root: Path, folder: str | None) -> Any:
-    return None if folder is None else Manifest.read(root / folder).digest

@@ -254,8 +254,10 @@ def _arrays(
     series: RawSeries,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
     """Return values (B, T * C), days and validity in C order, without a copy where they are."""
+    values = np.ascontiguousarray(series.values.numpy())
+    num_pixels, num_times, num_bands = values.shape
     return (
-        series.values.flatten(1).contiguous().numpy(),
-        series.day_of_year.contiguous().numpy(),
-        series.valid.contiguous().numpy(),
+        values.reshape(num_pixels, num_times * num_bands),
+        np.ascontiguousarray(series.day_of_year.numpy()),
+        np.ascontiguousarray(series.valid.numpy()),
     )

@@ -96,6 +96,11 @@ class Paths:
         return self.root / "data" / "imported"
 
     @property
+    def sweeps(self) -> Path:
+        """Tables of sweeps, one folder per base and grid."""
+        return self.root / "data" / "sweeps"
+
+    @property
     def model_cache(self) -> Path:
         """Artifacts fetched from the registry, by digest; may be deleted."""
         return self.root / "data" / "cache" / "models"

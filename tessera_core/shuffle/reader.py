@@ -67,7 +67,7 @@ class Feed:
         """Return all observations of some d-pixels; may be called from several threads at once.
 
         Copies from the mapped arrays where they may stay in memory. Reads from the files where
-        they may not, which keeps nothing and takes some ten times as long.
+        they may not, which keeps nothing and takes some fifteen times as long.
 
         Args:
             rows: (B,), d-pixels in any order, repeats allowed.

@@ -97,11 +97,12 @@ def main() -> None:
             num_unusable=NUM_UNUSABLE,
         )
         padded = padded_pixels(pixels)
-        reference, keys, position = OneByOne(padded), count(), torch.arange(num)
+        reference, raw = OneByOne(padded), RawPixels.from_padded(padded)
+        keys, position = count(), torch.arange(num)
 
-        def whole_batch(padded=padded, keys=keys, position=position):
+        def whole_batch(raw=raw, keys=keys, position=position):
             views = draw_views(
-                RawPixels.from_padded(padded),
+                raw,
                 NORMS,
                 position_B=position,
                 key=next(keys),

@@ -53,8 +53,8 @@ def run(out: Path, changes: dict, ranks: Ranks) -> None:
     torch.use_deterministic_algorithms(True)
     teacher = tiny_model(seed=5) if changes.pop("distil", False) else None
     config = tiny_settings(
-        num_steps=NUM_STEPS, num_ranks=ranks.size, dropout=0.0, batch_size=64, save_every=100,
-        peak_lr=0.002, warmup_share=0.1, **changes,
+        num_steps=NUM_STEPS, num_ranks=ranks.size, dropout=0.0, save_every=100,
+        peak_lr=0.002, warmup_share=0.1, **{"batch_size": 64, **changes},
     )  # fmt: skip
     gradients = first_gradients(config, teacher, ranks)
     with tempfile.TemporaryDirectory() as folder:

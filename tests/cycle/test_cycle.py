@@ -93,6 +93,9 @@ def test_an_override_trains_a_second_version_in_its_own_workspace(checkout: Path
 
     assert "tessera version 2 is" in printed
     assert "crop accuracy" in printed
+    for stage in ("ingest", "quality", "shuffle"):
+        assert f"{stage:<9} reused" in printed
+    assert printed.count(" reused ") == 3
     assert receipt_outputs(checkout, "pretrain") == before
     tessera(checkout, "audit", "--set", "pretrain.seed=99")
 

@@ -258,3 +258,25 @@ def test_a_run_goes_on_from_another_one_in_what_the_settings_accept(configure, w
     assert sorted(path.name for path in first.glob("*.pt")) == [
         "step-00000004.pt", "step-00000006.pt",
     ]  # fmt: skip
+
+
+def test_a_run_that_starts_anew_says_which_one_it_leaves_unfinished(configure, workspace, capsys):
+    paths = workspace()
+    settings = configure("pretrain.num_steps=9")
+    stage.run(settings, paths, OFFLINE)
+    (first,) = checkpoint_folders(paths)
+    for newest in first.glob("step-00000009.*"):
+        newest.unlink()
+    capsys.readouterr()
+
+    stage.run(configure("pretrain.num_steps=9", "pretrain.num_loaders=1"), paths, OFFLINE)
+    stage.run(settings, paths, OFFLINE)
+
+    said = capsys.readouterr().out
+    assert (
+        f"starting anew: {first.name} stopped at step 8 of 9 and differs in "
+        "pretrain.num_loaders 0 -> 1; to go on from it: "
+        f"--set pretrain.continue_from=data/checkpoints/{first.name} "
+        "--set 'pretrain.accept_changes=[num_loaders]'"
+    ) in said
+    assert said.count("starting anew") == 1

@@ -104,6 +104,7 @@ GATHER = """
 import sys
 import numpy as np
 from tessera_core.shuffle.gather import gather
+import tessera_core.shuffle.reader
 assert "numba" not in sys.modules
 from tessera_core.testing.pixels import random_pixels
 print(gather(random_pixels(5, seed=1), np.array([3, 1])).optical.valid.sum(axis=1).tolist())
