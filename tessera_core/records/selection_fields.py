@@ -65,7 +65,8 @@ def _chosen_of(codes: Ids, parcels: Ids) -> Ids:
     votes = np.zeros((len(fields), len(classes)), np.int64)
     np.add.at(votes, (place, code), 1)
     class_of_field = votes.argmax(axis=1)
-    order = np.argsort(mix_bits(fields.astype(np.uint64)), kind="stable")
+    # As numbered in their own raster, so that a folder more elsewhere changes no choice here.
+    order = np.argsort(mix_bits((fields % MAX_PARCELS).astype(np.uint64)), kind="stable")
     chosen = []
     for number in range(len(classes)):
         members = order[class_of_field[order] == number]

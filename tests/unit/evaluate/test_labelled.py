@@ -1,6 +1,19 @@
-import numpy as np
+"""What evaluation scores: capped by field, and no field that chose among encoders."""
 
-from tessera_core.evaluate.labelled import smallest_keys
+import numpy as np
+import pytest
+
+from tessera_core.config import PlatformConfig
+from tessera_core.evaluate.labelled import gather, label_places, smallest_keys
+from tessera_core.records import selection_fields as selection
+from tessera_core.records.paths import Paths
+from tessera_core.testing.catalogues import write_raster
+from tessera_core.testing.models import tiny_model
+from tessera_core.testing.samples import write_samples
+from tessera_core.testing.tiles import make_grid, make_tile
+
+GRID = make_grid(width=24, height=12)
+MAIZE, BEET, OATS = 1200, 6030, 1500
 
 
 def test_each_field_keeps_at_most_the_given_number():
@@ -30,3 +43,69 @@ def test_drawing_from_parts_equals_drawing_from_the_whole():
 
 def test_nothing_to_draw_from_gives_nothing():
     assert len(smallest_keys(np.zeros(0, np.int64), np.zeros(0), 3)) == 0
+
+
+def write_labels(folder):
+    """Write fields of 2 x 2 pixels, 36 of maize, 30 of beet and 6 of oats, and heights."""
+    folder.mkdir(exist_ok=True)
+    row, column = np.indices((GRID.height, GRID.width)) // 2
+    parcel = 1 + row * (GRID.width // 2) + column
+    code = np.where(parcel <= 36, MAIZE, np.where(parcel <= 66, BEET, OATS))
+    write_raster(folder / "crop_type.tif", code.astype(np.uint16), GRID, nodata=0)
+    write_raster(folder / "parcel_id.tif", parcel.astype(np.int32), GRID, nodata=0)
+    write_raster(folder / "canopy_height.tif", parcel.astype(np.float32), GRID, nodata=None)
+
+
+@pytest.fixture
+def labelled(repo, tmp_path):
+    """Settings and paths of a workspace with samples and labels."""
+    paths = Paths(root=tmp_path, workspace=tmp_path)
+    write_samples(paths.samples, [make_tile(name="tile", grid=GRID)])
+    write_labels(tmp_path / "tiles")
+    overrides = ("ingest.source=tiles", "ingest.path=tiles", "evaluate.max_pixels_per_field=4")
+    return PlatformConfig.read(repo / "params.yaml", overrides), paths
+
+
+def test_no_field_that_chooses_among_encoders_is_scored_or_mapped_as_labelled(labelled):
+    config, paths = labelled
+    chosen = selection.selection_fields(label_places(config, paths))
+
+    found = gather(config, paths, tiny_model(1))
+
+    assert len(chosen) == 9 + 7
+    scored = set(found.crops.group.tolist())
+    assert scored == set(range(1, 73)) - set(chosen.tolist())
+    codes, counts = np.unique(found.crops.truth, return_counts=True)
+    assert dict(zip(codes, counts, strict=True)) == {MAIZE: 4 * 27, BEET: 4 * 23, OATS: 4 * 6}
+    (tile,) = found.tiles
+    parcel = 1 + tile.row // 2 * (GRID.width // 2) + tile.column // 2
+    assert ((tile.crop_type == 0) == np.isin(parcel, chosen)).all()
+
+
+def test_heights_are_scored_in_fields_that_choose_too(labelled):
+    config, paths = labelled
+
+    found = gather(config, paths, tiny_model(1)).heights
+
+    everything = gather_without_selection(config, paths).heights
+    chosen = selection.selection_fields(label_places(config, paths))
+    assert found.truth.tolist() == everything.truth.tolist()
+    # Heights are field ids here.
+    assert set(found.truth) & set(chosen)
+
+
+def gather_without_selection(config, paths):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "MIN_FIELDS", 10**9)
+        return gather(config, paths, tiny_model(1))
+
+
+def test_the_digest_of_labels_names_the_fields_that_reports_are_made_of(labelled):
+    config, paths = labelled
+
+    one, again = (gather(config, paths, tiny_model(seed)).labels_digest for seed in (1, 2))
+    everything = gather_without_selection(config, paths)
+
+    assert one == again
+    assert everything.labels_digest != one
+    assert set(everything.crops.group.tolist()) == set(range(1, 73))

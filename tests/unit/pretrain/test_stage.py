@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import ArtifactError, RecordError
@@ -17,8 +18,10 @@ from tessera_core.records.files import digest_file
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.shuffle import stage as shuffle_stage
+from tessera_core.testing.catalogues import write_raster
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
+from tessera_core.testing.tiles import make_grid
 from tessera_core.testing.tracker import InMemoryTracker
 from tests.unit.chain import TINY_OVERRIDES, ingest_by_hand
 
@@ -280,3 +283,42 @@ def test_a_run_that_starts_anew_says_which_one_it_leaves_unfinished(configure, w
         "--set 'pretrain.accept_changes=[num_loaders]'"
     ) in said
     assert said.count("starting anew") == 1
+
+
+@pytest.fixture
+def labelled(workspace):
+    """A workspace with labels: every pixel is a field of its own, in two classes."""
+    paths, grid = workspace(), make_grid(width=9, height=8)
+    parcel = np.arange(1, 73).reshape(8, 9)
+    (paths.root / "labels").mkdir()
+    for name, values in (("crop_type", 1 + parcel % 2), ("parcel_id", parcel)):
+        path = paths.root / "labels" / f"{name}.tif"
+        write_raster(path, values.astype(np.int32), grid, nodata=0)
+    return paths
+
+
+def test_with_labels_the_probe_chooses_and_training_is_the_same(configure, labelled):
+    overrides = ("evaluate.labels=labels", "pretrain.batch_size=16")
+    states = {}
+
+    for every in (0, 2):
+        config = configure(*overrides, f"pretrain.probe_every={every}")
+        facts = stage.run(config, labelled, OFFLINE).facts
+        (folder,) = set(checkpoint_folders(labelled)) - {one for one, _ in states.values()}
+        states[every] = folder, torch.load(folder / "step-00000006.pt", weights_only=True)
+
+    history = json.loads((labelled.training / "history.json").read_text())
+    scores = {record["step"]: record["probe/accuracy"] for record in history}
+    best = max(scores, key=scores.get)
+    assert list(scores) == [1, 3, 5]
+    assert facts["selected"] == {"step": best, "score": scores[best]}
+    unwatched, watched = (state["model"] for _, state in states.values())
+    assert all(torch.equal(watched[name], value) for name, value in unwatched.items())
+    chosen = load_artifact(labelled.model).encoder.state_dict()
+    assert all(torch.equal(chosen[n], v) for n, v in states[2][1]["best"]["encoder"].items())
+
+
+def test_labels_that_choose_are_sources_of_the_receipt(configure, labelled):
+    sources = stage.sources(configure("evaluate.labels=labels"), labelled)
+
+    assert [source.path for source in sources] == ["labels/crop_type.tif", "labels/parcel_id.tif"]
