@@ -37,7 +37,6 @@ from tessera_core.testing.models import tiny_settings
             {"micro_batch_size": 4, "shard": True, "num_ranks": 2},
             r"pretrain\.micro_batch_size is 4, .*null with pretrain\.shard",
         ),
-        ({"shard": True}, r"pretrain\.shard spreads weights over ranks, but num_ranks is 1"),
         (
             {"accept_changes": ("batch_sizes",)},
             r"pretrain\.accept_changes names 'batch_sizes'\. Did you mean 'batch_size'\?",
