@@ -119,7 +119,8 @@ class PretrainConfig:
     """Processes that train together, one per GPU; they share ``batch_size`` evenly."""
 
     shard: bool
-    """Spread weights and optimiser over the ranks (FSDP2), where they do not fit one device."""
+    """Spread weights and optimiser over the ranks (FSDP2), where they do not fit one device; one
+    rank alone has nothing to spread."""
 
     num_threads: int
     """CPU threads of each rank; fixed, because sums in another order give other digits."""
@@ -190,8 +191,6 @@ class PretrainConfig:
                 f"pretrain.micro_batch_size is {self.micro_batch_size}, expected 1 or more, and "
                 "null with pretrain.shard: sharded weights would be fetched once per micro-batch"
             )
-        if self.shard and self.num_ranks == 1:
-            raise ConfigError("pretrain.shard spreads weights over ranks, but num_ranks is 1")
         known = {*self.__slots__, "shards", "code", "teacher"}
         for name in self.accept_changes:
             if name not in known:

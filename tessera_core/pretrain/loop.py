@@ -99,7 +99,8 @@ def train(
     with closing(loader), Selection(probe=probe, scratch=scratch) as selection:
         for step, loaded in zip(steps, meter.watch(bar), strict=True):
             batch = draw_batch(loaded.raw, loaded.plan, norms, config, ranks)
-            set_learning_rate(optimizer, learning_rate(step, config))
+            rate = learning_rate(step, config)
+            set_learning_rate(optimizer, rate)
             chance = seed_step(config.seed, step, ranks)
             network.train()
             with half_precision(config, ranks):
@@ -116,9 +117,7 @@ def train(
             save_due = due(step, config.save_every, config.num_steps)
             # What is saved has been measured: no run goes on from a broken update.
             if probe_due or save_due or due(step, config.log_every, config.num_steps):
-                record = measure(
-                    step, loss, learning_rate(step, config), encoder, batch, loaded, feed
-                )
+                record = measure(step, loss, rate, encoder, batch, loaded, feed)
                 progress.history.append(record)
                 tracker.log_metrics(step, numbers(record) | meter.rates())
                 bar.set_postfix(loss=f"{record['loss/total']:.1f}", refresh=False)

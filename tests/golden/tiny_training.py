@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
+from tessera_core.pretrain.checkpoint import CheckpointPolicy
 from tessera_core.pretrain.loop import train
 from tessera_core.testing.models import TINY_SHAPE, tiny_settings
-from tessera_core.testing.pixels import NORMS, random_pixels
+from tessera_core.testing.pixels import NORMS, as_feed, random_pixels
 from tessera_core.testing.tracker import InMemoryTracker
 
 NUM_STEPS = 20
@@ -25,8 +26,9 @@ def main() -> None:
     settings = tiny_settings(num_steps=NUM_STEPS, batch_size=32, warmup_share=0.2, save_every=99)
     with tempfile.TemporaryDirectory() as folder:
         trained = train(
-            settings, TINY_SHAPE, random_pixels(100, seed=60), NORMS,
-            checkpoints=Path(folder), tracker=InMemoryTracker(), probe=None,
+            settings, TINY_SHAPE, as_feed(random_pixels(100, seed=60)), NORMS,
+            checkpoints=CheckpointPolicy(folder=Path(folder), identity={}),
+            tracker=InMemoryTracker(), probe=None,
         )  # fmt: skip
     json.dump([record["loss/total"] for record in trained.history], sys.stdout)
 

@@ -18,6 +18,9 @@ OTHER_VALUES = {
     "ingest.offset_policy": "removed_upstream", "ingest.resampling": "nearest",
     "pretrain.objective": "vicreg", "pretrain.fake_quantise": True,
     "pretrain.teacher": "data/model", "pretrain.imported": "data/imported/a",
+    "pretrain.micro_batch_size": 64, "pretrain.views": "disjoint", "pretrain.view_lengths": [8, 16],
+    "pretrain.precision": "bfloat16", "pretrain.continue_from": "data/checkpoints/a",
+    "pretrain.accept_changes": ["code"],
     "evaluate.labels": "data/labels", "evaluate.labels_per_class": [1, 5],
     "export.bfloat16": True, "audit.require_sources": False,
 }  # fmt: skip
