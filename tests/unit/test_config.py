@@ -56,6 +56,8 @@ def another(section, name, value):
         return OTHER_VALUES[dotted]
     if isinstance(value, str):
         return f"{value}-2"
+    if isinstance(value, bool):
+        return not value
     if isinstance(value, int):
         return 2 * value if value else 1
     return value / 2 if value else 0.25
