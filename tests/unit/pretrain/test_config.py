@@ -37,7 +37,6 @@ from tessera_core.testing.models import tiny_settings
             {"micro_batch_size": 4, "shard": True, "num_ranks": 2},
             r"pretrain\.micro_batch_size is 4, .*null with pretrain\.shard",
         ),
-        ({"shard": True}, r"pretrain\.shard spreads weights over ranks, but num_ranks is 1"),
         (
             {"accept_changes": ("batch_sizes",)},
             r"pretrain\.accept_changes names 'batch_sizes'\. Did you mean 'batch_size'\?",
@@ -60,6 +59,7 @@ def test_a_value_that_cannot_work_is_refused_with_its_name(changes, message):
         {"micro_batch_size": 1},
         {"micro_batch_size": 1000},
         {"batch_size": 16, "num_ranks": 4, "shard": True},
+        {"num_ranks": 1, "shard": True},
         {"batch_size": 16, "num_ranks": 4, "micro_batch_size": 2},
         {"accept_changes": ("peak_lr", "shards", "code", "teacher"), "continue_from": "elsewhere"},
     ],
