@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ def train_job(
     if not ranks.is_first:
         return run()
     for sentence in unfinished_relatives(policy, paths.root):
-        tqdm.write(f"starting anew: {sentence}")
+        tqdm.write(f"starting anew: {sentence}", file=sys.stderr)
     with sole_owner(policy.folder):
         return run()
 

@@ -1,6 +1,7 @@
 """The training loop, on one page."""
 
 import copy
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -127,9 +128,9 @@ def train(
             if save_due:
                 save_checkpoint(checkpoints, network, optimizer, progress, ranks)
             if quote := meter.quote(step, datetime.now()):
-                bar.write(quote)
+                bar.write(quote, file=sys.stderr)
     if steps and ranks.is_first:
-        bar.write(meter.outturn())
+        bar.write(meter.outturn(), file=sys.stderr)
     # All ranks ask, because all hold a part; which one is chosen only the first may know.
     last = weights_of(encoder)
     if ranks.is_first:

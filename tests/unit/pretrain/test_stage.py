@@ -276,7 +276,7 @@ def test_a_run_that_starts_anew_says_which_one_it_leaves_unfinished(configure, w
     stage.run(configure("pretrain.num_steps=9", "pretrain.num_loaders=1"), paths, OFFLINE)
     stage.run(settings, paths, OFFLINE)
 
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert (
         f"starting anew: {first.name} stopped at step 8 of 9 and differs in "
         "pretrain.num_loaders 0 -> 1; to go on from it: "
