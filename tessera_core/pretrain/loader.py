@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,16 +69,17 @@ def load(
             raw = raw.pin()
         return Loaded(plan=planned, raw=raw)
 
-    gathered: Iterator[Loaded] = map(gather, steps)
+    gathered: Generator[Loaded, None, None] = (gather(step) for step in steps)
     if config.num_loaders:
         gathered = _gather_ahead(gather, steps, config.num_loaders, stalled_after_s)
-    for loaded in gathered:
-        yield Loaded(plan=loaded.plan, raw=loaded.raw.to(ranks.device))
+    with closing(gathered):
+        for loaded in gathered:
+            yield Loaded(plan=loaded.plan, raw=loaded.raw.to(ranks.device))
 
 
 def _gather_ahead(
     gather: Callable[[int], Loaded], steps: range, num_loaders: int, stalled_after_s: float
-) -> Iterator[Loaded]:
+) -> Generator[Loaded, None, None]:
     """Yield what ``gather`` returns for each step; thread n works on every num_loaders-th."""
     stop = threading.Event()
     ready: list[Ready] = [queue.Queue(maxsize=AHEAD) for _ in range(num_loaders)]

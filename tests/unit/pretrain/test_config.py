@@ -59,6 +59,7 @@ def test_a_value_that_cannot_work_is_refused_with_its_name(changes, message):
         {"micro_batch_size": 1},
         {"micro_batch_size": 1000},
         {"batch_size": 16, "num_ranks": 4, "shard": True},
+        {"num_ranks": 1, "shard": True},
         {"batch_size": 16, "num_ranks": 4, "micro_batch_size": 2},
         {"accept_changes": ("peak_lr", "shards", "code", "teacher"), "continue_from": "elsewhere"},
     ],

@@ -201,6 +201,17 @@ def test_an_error_of_the_consumer_stops_all_threads():
     assert loaders_alive() == []
 
 
+@pytest.mark.skipif(torch.xpu.is_available(), reason="the device would be there")
+def test_a_device_that_cannot_take_a_batch_stops_all_threads():
+    absent = Ranks(rank=0, size=1, device=torch.device("xpu"))
+
+    # The error is held, and with it the frame that it came from.
+    with pytest.raises((RuntimeError, AssertionError)) as held:
+        next(load(FEED, range(1000), settings(2), absent))
+
+    assert loaders_alive() == [], held.value
+
+
 def test_threads_end_by_themselves_after_the_last_step():
     loader = load(FEED, range(4), settings(2), alone())
 

@@ -40,28 +40,43 @@ def shuffled(configure, tmp_path_factory):
     return paths
 
 
+@pytest.fixture(scope="module")
+def trained(configure, shuffled, tmp_path_factory):
+    """A workspace that was trained in too, what came of it and what was reported; likewise."""
+    paths, tracker = (
+        copy_of(shuffled, tmp_path_factory.mktemp("trained") / "work"),
+        InMemoryTracker(),
+    )
+    outcome = stage.run(configure(), paths, replace(OFFLINE, tracker=tracker))
+    return paths, outcome, tracker
+
+
 @pytest.fixture
 def workspace(shuffled, tmp_path):
-    """A function that returns a fresh copy of it."""
+    """A function that returns a fresh copy of the workspace without a training."""
+    return lambda name="work": copy_of(shuffled, tmp_path / name)
 
-    def make(name="work"):
-        root = tmp_path / name
-        shutil.copytree(shuffled.root, root)
-        return Paths(root=root, workspace=root)
 
-    return make
+@pytest.fixture
+def used(trained, tmp_path):
+    """A fresh copy of the workspace with a training."""
+    return copy_of(trained[0], tmp_path / "used")
+
+
+def copy_of(paths, root):
+    shutil.copytree(paths.root, root)
+    return Paths(root=root, workspace=root)
 
 
 def checkpoint_folders(paths):
     return sorted(paths.checkpoints.iterdir())
 
 
-def test_the_artifact_has_the_configured_shape_and_the_norms_of_the_shards(configure, workspace):
-    paths = workspace()
-
-    outcome = stage.run(configure(), paths, OFFLINE)
+def test_the_artifact_has_the_configured_shape_and_the_norms_of_the_shards(trained):
+    paths, outcome, _ = trained
 
     model = load_artifact(paths.model)
+
     assert model.config == TINY_CONFIG
     assert model.norms.to_dict() == json.loads((paths.shards / "norms.json").read_text())
     assert outcome.outputs == (
@@ -70,48 +85,54 @@ def test_the_artifact_has_the_configured_shape_and_the_norms_of_the_shards(confi
     )
 
 
-def test_facts_say_what_was_trained_on_what(configure, workspace):
-    paths = workspace()
+def test_facts_say_what_was_trained_on_what(configure, trained):
+    paths, outcome, _ = trained
 
-    facts = stage.run(configure(), paths, OFFLINE).facts
+    model, shards, facts = load_artifact(paths.model), Manifest.read(paths.shards), outcome.facts
 
-    model, shards = load_artifact(paths.model), Manifest.read(paths.shards)
     assert facts["model_digest"] == model.digest
     assert facts["shards"] == shards.digest
     assert facts["num_train_pixels"] == shards.facts["num_pixels"]["train"]
     assert facts["num_parameters"] == count_parameters(model.encoder)
     assert facts["num_steps"] == 6
     assert facts["seed"] == configure().pretrain.seed
+    assert facts["selected"] is None
     assert facts["final"]["loss/total"] > 0
     assert "step" not in facts["final"]
 
 
-def test_the_history_has_one_record_per_logged_step(configure, workspace):
-    paths = workspace()
+def test_the_history_has_one_record_per_logged_step(trained):
+    history = json.loads((trained[0].training / "history.json").read_text())
 
-    stage.run(configure(), paths, OFFLINE)
-
-    history = json.loads((paths.training / "history.json").read_text())
     assert [record["step"] for record in history] == [1, 3, 5]
     assert all(np.isfinite(list(record.values())).all() for record in history)
 
 
-def test_two_workspaces_give_the_same_bytes(configure, workspace):
-    one, other = workspace("one"), workspace("other")
+def test_curves_correlation_and_spectrum_are_drawn_and_reported(trained):
+    paths, _, tracker = trained
 
-    for paths in (one, other):
-        stage.run(configure(), paths, OFFLINE)
+    reported = [(path.name, folder) for path, folder in tracker.artifacts]
+
+    assert reported == [
+        (f"{name}.png", stage.FIGURE_FOLDER) for name in ("correlation", "curves", "spectrum")
+    ]
+    assert all(path.parent == paths.training for path, _ in tracker.artifacts)
+
+
+def test_two_workspaces_give_the_same_bytes(configure, trained, workspace):
+    one, other = trained[0], workspace()
+
+    stage.run(configure(), other, OFFLINE)
 
     assert Manifest.read(one.model).digest == Manifest.read(other.model).digest
-    histories = [digest_file(p.training / "history.json", p.root) for p in (one, other)]
-    assert histories[0] == histories[1]
+    for name in ("history.json", "curves.png", "correlation.png", "spectrum.png"):
+        digests = [digest_file(p.training / name, p.root) for p in (one, other)]
+        assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize("override", ["pretrain.seed=18", "pretrain.num_steps=8"])
-def test_checkpoints_of_another_config_are_never_picked_up(configure, workspace, override):
-    used, fresh = workspace("used"), workspace("fresh")
-    stage.run(configure(), used, OFFLINE)
-    before = Manifest.read(used.model).digest
+def test_checkpoints_of_another_config_are_never_picked_up(configure, used, workspace, override):
+    fresh, before = workspace("fresh"), Manifest.read(used.model).digest
 
     for paths in (used, fresh):
         stage.run(configure(override), paths, OFFLINE)
@@ -121,9 +142,8 @@ def test_checkpoints_of_another_config_are_never_picked_up(configure, workspace,
     assert Manifest.read(used.model).digest != before
 
 
-def test_checkpoints_of_other_shards_are_never_picked_up(configure, workspace):
-    used, fresh = workspace("used"), workspace("fresh")
-    stage.run(configure(), used, OFFLINE)
+def test_checkpoints_of_other_shards_are_never_picked_up(configure, used, workspace):
+    fresh = workspace("fresh")
 
     for paths in (used, fresh):
         shuffle_stage.run(configure("shuffle.seed=14"), paths, OFFLINE)
@@ -133,29 +153,24 @@ def test_checkpoints_of_other_shards_are_never_picked_up(configure, workspace):
     assert Manifest.read(used.model).digest == Manifest.read(fresh.model).digest
 
 
-def test_settings_of_other_stages_do_not_move_the_checkpoints(configure, workspace):
-    paths = workspace()
+def test_settings_of_other_stages_do_not_move_the_checkpoints(configure, used):
+    stage.run(configure("export.batch_size=64", "evaluate.seed=3"), used, OFFLINE)
 
-    for override in ("export.batch_size=64", "evaluate.seed=3"):
-        stage.run(configure(override), paths, OFFLINE)
-
-    assert len(checkpoint_folders(paths)) == 1
+    assert len(checkpoint_folders(used)) == 1
 
 
-def test_a_run_goes_on_from_its_own_checkpoint_and_ends_the_same(configure, workspace):
-    paths = workspace()
-    stage.run(configure(), paths, OFFLINE)
-    whole = Manifest.read(paths.model).digest
-    (folder,) = checkpoint_folders(paths)
+def test_a_run_goes_on_from_its_own_checkpoint_and_ends_the_same(configure, used):
+    whole = Manifest.read(used.model).digest
+    (folder,) = checkpoint_folders(used)
     kept = {path.name for path in folder.iterdir()} - {".lock"}
     assert kept == {f"step-0000000{step}.{kind}" for step in (4, 6) for kind in ("pt", "json")}
 
     for kind in ("pt", "json"):
         (folder / f"step-00000006.{kind}").unlink()
-    shutil.rmtree(paths.model)
-    stage.run(configure(), paths, OFFLINE)
+    shutil.rmtree(used.model)
+    stage.run(configure(), used, OFFLINE)
 
-    assert Manifest.read(paths.model).digest == whole
+    assert Manifest.read(used.model).digest == whole
 
 
 def test_without_labels_training_runs_unwatched(configure, workspace):
@@ -232,32 +247,18 @@ def test_a_teacher_that_is_not_there_is_refused(configure, given):
         stage.sources(configure("pretrain.teacher=data/imported/nobody"), given)
 
 
-def test_curves_correlation_and_spectrum_are_drawn_and_reported(configure, workspace):
-    paths, tracker = workspace(), InMemoryTracker()
-
-    stage.run(configure(), paths, replace(OFFLINE, tracker=tracker))
-
-    reported = [(path.name, folder) for path, folder in tracker.artifacts]
-    assert reported == [
-        (f"{name}.png", stage.FIGURE_FOLDER) for name in ("correlation", "curves", "spectrum")
-    ]
-    assert all(path.parent == paths.training for path, _ in tracker.artifacts)
-
-
-def test_a_run_goes_on_from_another_one_in_what_the_settings_accept(configure, workspace):
-    paths = workspace()
-    stage.run(configure(), paths, OFFLINE)
-    (first,) = checkpoint_folders(paths)
-    longer = ("pretrain.num_steps=8", f"pretrain.continue_from={first.relative_to(paths.root)}")
+def test_a_run_goes_on_from_another_one_in_what_the_settings_accept(configure, used):
+    (first,) = checkpoint_folders(used)
+    longer = ("pretrain.num_steps=8", f"pretrain.continue_from={first.relative_to(used.root)}")
 
     with pytest.raises(ArtifactError, match=r"another in pretrain\.num_steps 6 -> 8\. To go on"):
-        stage.run(configure(*longer), paths, OFFLINE)
+        stage.run(configure(*longer), used, OFFLINE)
     config = configure(*longer, "pretrain.accept_changes=[num_steps]")
-    stage.run(config, paths, OFFLINE)
+    stage.run(config, used, OFFLINE)
 
-    history = json.loads((paths.training / "history.json").read_text())
+    history = json.loads((used.training / "history.json").read_text())
     assert [record["step"] for record in history] == [1, 3, 5, 7]
-    assert digest_file(first / "step-00000006.json", paths.root) in stage.sources(config, paths)
+    assert digest_file(first / "step-00000006.json", used.root) in stage.sources(config, used)
     assert sorted(path.name for path in first.glob("*.pt")) == [
         "step-00000004.pt", "step-00000006.pt",
     ]  # fmt: skip
