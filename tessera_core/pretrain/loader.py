@@ -16,7 +16,7 @@ from tessera_core.pretrain.views import RawPixels
 from tessera_core.shuffle.reader import Feed
 
 AHEAD: Final = 2
-"""Batches that each thread keeps ready: the queue holds AHEAD x num_loaders of them at most."""
+"""Batches that each thread keeps ready, besides the one that it is gathering."""
 
 STALLED_AFTER_S: Final = 300.0
 """A batch takes milliseconds; after minutes the disk or its server has gone away."""
