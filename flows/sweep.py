@@ -1,11 +1,13 @@
 """The sweep flow: one data set, a grid of training settings, one table to choose from."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task, unmapped
-from prefect.cache_policies import NO_CACHE
 
 from flows import tasks
 from flows.console import say, say_stage
@@ -68,7 +70,7 @@ def sweep(
 
 def run_trials(plan: Plan, parent: str, concurrency: int) -> dict[str, str]:
     """Run all trials that the settings allow; return why each failed one did, by its label."""
-    from prefect.task_runners import ProcessPoolTaskRunner
+    from prefect.task_runners import ThreadPoolTaskRunner
 
     each = {trial.label: trial.overrides for trial in plan.trials if not trial.refusal}
     root, base = str(plan.base.paths.root), list(plan.overrides)
@@ -78,8 +80,7 @@ def run_trials(plan: Plan, parent: str, concurrency: int) -> dict[str, str]:
     from tessera_core.shuffle.reader import open_feed
 
     open_feed(plan.base.paths.shards, "train", plan.base.paths.feed_cache)
-    # Seeds, thread counts and determinism are settings of a process: threads would mix them.
-    runner: Any = ProcessPoolTaskRunner(max_workers=concurrency)
+    runner: Any = ThreadPoolTaskRunner(max_workers=concurrency)
     return run_side_by_side.with_options(task_runner=runner)(each, root, base, parent)
 
 
@@ -89,7 +90,7 @@ def run_in_turn(
 ) -> dict[str, str]:
     """Run trials one after the other in this process."""
     states = {
-        label: trial(label, overrides, root, base, parent, return_state=True)
+        label: trial(label, overrides, root, base, parent, apart=False, return_state=True)
         for label, overrides in each.items()
     }
     return _errors(states)
@@ -99,28 +100,56 @@ def run_in_turn(
 def run_side_by_side(
     each: dict[str, list[str]], root: str, base: list[str], parent: str
 ) -> dict[str, str]:
-    """Run trials as mapped tasks, in as many processes as the task runner has."""
+    """Run trials as mapped tasks, as many at a time as the task runner has threads."""
     futures = trial.map(
-        list(each), list(each.values()), unmapped(root), unmapped(base), unmapped(parent)
-    )
+        list(each), list(each.values()), unmapped(root), unmapped(base), unmapped(parent),
+        apart=unmapped(True),
+    )  # fmt: skip
     futures.wait()
     return _errors({label: future.state for label, future in zip(each, futures, strict=True)})
 
 
-@task(name="trial", task_run_name="trial/{label}", cache_policy=NO_CACHE, persist_result=False)
-def trial(label: str, overrides: list[str], root: str, base: list[str], parent: str) -> None:
-    """Train and evaluate one point of the grid in its own workspace, on the base's data."""
+@task(name="trial", task_run_name="trial/{label}", **tasks.OPTIONS)
+def trial(
+    label: str, overrides: list[str], root: str, base: list[str], parent: str, *, apart: bool
+) -> None:
+    """Train and evaluate one point of the grid, here or ``apart`` in a process of its own."""
+    say()
+    say(f"trial     {label}")
+    if apart:
+        # Seeds, thread counts and determinism are settings of a process: threads would mix them.
+        call_apart(train_and_evaluate, overrides, root, base, parent)
+    else:
+        train_and_evaluate(overrides, root, base, parent)
+
+
+def train_and_evaluate(overrides: list[str], root: str, base: list[str], parent: str) -> None:
+    """Run one trial in its own workspace, on the base's data."""
     from tessera_core.ports import OFFLINE
     from tessera_core.stages import run_stage
 
-    say()
-    say(f"trial     {label}")
     context = load_context(root, [*base, *overrides], base)
     for stage in STAGES:
         # Nothing to do but to share, unless the scenes changed since the base was made.
         say_stage(run_stage(stage, context.config, context.paths, OFFLINE, context.lenders))
-    tasks.pretrain(context, parent)
-    tasks.evaluate(context)
+    tasks.pretrain.fn(context, parent)
+    tasks.evaluate_and_log(context)
+
+
+def call_apart(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function in a fresh process; its errors arrive here.
+
+    Raises:
+        TrainingError: The process was killed.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        try:
+            process.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                "its process was killed, perhaps for want of memory; with a lower --concurrency "
+                "the same command goes on from its last checkpoint"
+            ) from error
 
 
 def log_table(plan: Plan, rows: Sequence[Row], parent: Any) -> None:

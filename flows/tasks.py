@@ -63,13 +63,19 @@ def pretrain(context: Context, parent: str | None = None) -> Receipt:
 @task(name="evaluate", timeout_seconds=24 * 3600, **OPTIONS)
 def evaluate(context: Context) -> Receipt:
     """Model artifact to scores; figures and numbers go to the training's MLflow run."""
+    receipt = evaluate_and_log(context)
+    publish_evaluation(context, receipt)
+    return receipt
+
+
+def evaluate_and_log(context: Context) -> Receipt:
+    """Score the model and log the scores, without a Prefect server."""
     from flows.adapters.tracking import open_run
     from flows.reporting import log_evaluation_once
 
     with open_run(context.settings, run_key(context), run_name(context)) as tracker:
         result = _run("evaluate", context, _plain_ports())
         log_evaluation_once(context, tracker, result.receipt)
-    publish_evaluation(context, result.receipt)
     return result.receipt
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from flows.cli import main
 from flows.context import load_context
 from flows.grid import Trial
 from flows.settings import Settings
+from flows.sweep import call_apart
 from flows.trials import Row, best_of, probe_score, rank, render_csv, render_table
+from tessera_core.errors import TrainingError
 from tessera_core.records.files import write_json
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
@@ -114,6 +117,18 @@ def test_what_cannot_start_ends_with_exit_code_2_and_leaves_nothing(
     assert code == 2
     assert complaint in said
     assert not (root / "data").exists()
+
+
+def test_a_call_in_a_process_of_its_own_brings_its_error_here() -> None:
+    call_apart(os.getpid)
+
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        call_apart(os.chdir, "/nowhere")
+
+
+def test_a_process_that_is_killed_is_an_error_and_no_endless_wait() -> None:
+    with pytest.raises(TrainingError, match=r"its process was killed.*lower --concurrency"):
+        call_apart(os._exit, 9)
 
 
 # ------------------------------------------------------------------------------- whole sweeps
