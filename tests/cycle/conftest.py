@@ -16,7 +16,7 @@ SMALL: dict[str, dict[str, object]] = {
     "simulate": {"width": 96, "height": 64},
     "ingest": {"tile_size": 48},
     "pretrain": {
-        "num_steps": 24, "batch_size": 64, "view_length": 8, "model_dim": 32, "num_layers": 1,
+        "num_steps": 24, "batch_size": 64, "view_lengths": [8], "model_dim": 32, "num_layers": 1,
         "feedforward_dim": 32, "projector_dim": 64, "log_every": 8, "probe_every": 24,
         "save_every": 12,
     },
