@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tessera_core.domain.bands import NUM_S1, NUM_S2
+from tessera_core.model.bfloat16_layer import is_bfloat16_training
 from tessera_core.model.layers import Repeats, TransformerLayer, encode_days
 from tessera_core.model.pooling import POOLINGS
 from tessera_core.model.shape import EncoderConfig, Fusion, Reducer, SensorShape
@@ -20,6 +21,11 @@ FUSION_LAYERS: Final = 2
 FUSION_HEADS: Final = 4
 FUSION_EXPANSION: Final = 2
 """The teacher's fusion has this size whatever the encoder's (method.md 4.3)."""
+
+TRAINING_TOKENS: Final = 10_240
+"""How many tokens go through one sensor's layers at a time when training on a CPU. What a layer
+holds for a moment then stays below 32 MiB, which the C library keeps for the next; above, every
+page comes anew from the system, which took a tenth of a step."""
 
 
 class Encoder(nn.Module):
@@ -104,6 +110,12 @@ class SensorEncoder(nn.Module):
 
     def forward(self, tokens_BTC: Tensor, repeats: Repeats | None = None) -> Tensor:
         """Return (B, D) for tokens (B, T, bands + 1), day of year last."""
+        if repeats is None and is_bfloat16_training(self, tokens_BTC):
+            size = max(1, TRAINING_TOKENS // tokens_BTC.shape[1])
+            return torch.cat([self._encode(part_BTC, None) for part_BTC in tokens_BTC.split(size)])
+        return self._encode(tokens_BTC, repeats)
+
+    def _encode(self, tokens_BTC: Tensor, repeats: Repeats | None) -> Tensor:
         bands_BTC = tokens_BTC[..., :-1].to(next(self.embedding.parameters()).dtype)
         hidden_BTD = self.embedding(bands_BTC)
         # Days are whole float32 numbers; only their sines may be rounded.

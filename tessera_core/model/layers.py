@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tessera_core.model.bfloat16_layer import Block, attend, feed, is_bfloat16_training
+
 PERIOD_BASE: Final = 10_000.0
 
 
@@ -66,12 +68,25 @@ class TransformerLayer(nn.Module):
             hidden_BTD: Observations.
             log_count_BT: How much each weighs as a key, or None where all count once.
         """
+        if log_count_BT is None and self._is_plain and is_bfloat16_training(self, hidden_BTD):
+            return self._train(hidden_BTD)
         if self.norm_first:
             hidden_BTD = hidden_BTD + self._attend(self.norm1(hidden_BTD), log_count_BT)
             return hidden_BTD + self._feed(self.norm2(hidden_BTD))
         hidden_BTD = self.norm1(hidden_BTD + self._attend(hidden_BTD, log_count_BT))
         normalised_BTD: Tensor = self.norm2(hidden_BTD + self._feed(hidden_BTD))
         return normalised_BTD
+
+    @property
+    def _is_plain(self) -> bool:
+        return not self.norm_first and self.q_norm is None
+
+    def _train(self, hidden_BTD: Tensor) -> Tensor:
+        """Return what ``forward`` does, in bfloat16 and with gradients that are fast on a CPU."""
+        block = Block(num_heads=self.num_heads, dropout=self.dropout, eps=self.norm1.eps)
+        projection = (self.in_proj_weight, self.in_proj_bias)
+        hidden_BTD = attend(block, hidden_BTD, projection, self.out_proj, self.norm1)
+        return feed(block, hidden_BTD, self.linear1, self.linear2, self.norm2)
 
     def _attend(self, hidden_BTD: Tensor, log_count_BT: Tensor | None) -> Tensor:
         stacked = functional.linear(hidden_BTD, self.in_proj_weight, self.in_proj_bias)
