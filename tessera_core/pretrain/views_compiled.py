@@ -6,20 +6,18 @@ GIL and run on the thread that calls them.
 Shapes: V views (2), B d-pixels, T observations (padded), K observations drawn, C bands.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from tessera_core.domain.bands import NUM_S1, NUM_S2
+from tessera_core.domain.compiled import compiled
 from tessera_core.domain.norms import EPSILON, BandStats
 from tessera_core.pretrain import chance
 from tessera_core.pretrain.chance import FIRST_REPEAT, Stream
 
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int32]
 Numbers = npt.NDArray[np.uint32]
@@ -46,16 +44,7 @@ def scale_rows(stats: BandStats, num_times: int) -> Floats:
     return np.tile(np.array([stats.mean, divisor], np.float32), num_times)
 
 
-def _compiled(function: Kernel) -> Kernel:
-    """Compile at the first call; keep the machine code where some folder takes it."""
-    # numpy's errors: no look-out for division by zero, so that divisions become vectors.
-    try:
-        return cast("Kernel", numba.njit(nogil=True, error_model="numpy", cache=True)(function))
-    except RuntimeError:  # numba found no cache folder that it may write to
-        return cast("Kernel", numba.njit(nogil=True, error_model="numpy")(function))
-
-
-@_compiled
+@compiled
 def fill_views(
     sources: tuple[Arrays, Arrays, Arrays],
     scales: tuple[Floats, Floats, Floats],
@@ -130,7 +119,7 @@ def fill_views(
     return num_same
 
 
-@_compiled
+@compiled
 def _normalise(
     source: Arrays, pixel: int, scale: Floats, values: Floats, days: Floats, first: int
 ) -> None:
@@ -144,7 +133,7 @@ def _normalise(
         days[first + i] = np.float32(stored_days[pixel, i])
 
 
-@_compiled
+@compiled
 def _collect(
     valid_BT: npt.NDArray[np.bool_], pixel: int, usable: Places, num: int, first: int
 ) -> int:
@@ -156,7 +145,7 @@ def _collect(
     return num
 
 
-@_compiled
+@compiled
 def _deal(
     first: Places, second: Places, num: int, state: np.uint32, numbers: Numbers, chosen: Places
 ) -> tuple[int, int]:
@@ -178,7 +167,7 @@ def _deal(
     return kept, given
 
 
-@_compiled
+@compiled
 def _draw(
     usable: Places, num: int, state: np.uint32, length: int, numbers: Numbers, held: Places
 ) -> None:
@@ -191,7 +180,7 @@ def _draw(
         held[k] = usable[held[k]]
 
 
-@_compiled
+@compiled
 def _repeat(num: int, state: np.uint32, length: int, counts: Numbers, chosen: Places) -> None:
     """Draw places with replacement, ascending by counting them."""
     for place in range(num):
@@ -206,7 +195,7 @@ def _repeat(num: int, state: np.uint32, length: int, counts: Numbers, chosen: Pl
             k += 1
 
 
-@_compiled
+@compiled
 def _choose(num: int, state: np.uint32, length: int, numbers: Numbers, chosen: Places) -> None:
     """Draw the places of the ``length`` smallest numbers, ascending; ``length`` up to ``num``.
 
@@ -234,7 +223,7 @@ def _choose(num: int, state: np.uint32, length: int, numbers: Numbers, chosen: P
         k += numbers[place] < limit
 
 
-@_compiled
+@compiled
 def _num_below(numbers: Numbers, num: int, limit: int) -> int:
     """Return how many of the first ``num`` numbers lie below a limit of up to 2^32 - 1."""
     bound, below = np.uint32(limit), np.uint32(0)
@@ -243,13 +232,13 @@ def _num_below(numbers: Numbers, num: int, limit: int) -> int:
     return int(below)
 
 
-@_compiled
+@compiled
 def _hides(state: np.uint32, num_hidden: int) -> tuple[bool, bool]:
     """Return whether a sensor would be hidden, and whether radar is the one."""
     return int(_number(state, 0)) < num_hidden, _number(state, 1) % 2 == 1
 
 
-@_compiled
+@compiled
 def _write_s2(values: Floats, days: Floats, held: Places, out_KC: Floats) -> None:
     for k in range(len(out_KC)):
         t = held[k]
@@ -258,7 +247,7 @@ def _write_s2(values: Floats, days: Floats, held: Places, out_KC: Floats) -> Non
         out_KC[k, NUM_S2] = days[t]
 
 
-@_compiled
+@compiled
 def _write_s1(values: Floats, days: Floats, held: Places, out_KC: Floats) -> None:
     for k in range(len(out_KC)):
         t = held[k]
@@ -267,19 +256,19 @@ def _write_s1(values: Floats, days: Floats, held: Places, out_KC: Floats) -> Non
         out_KC[k, NUM_S1] = days[t]
 
 
-@_compiled
+@compiled
 def _state(position: np.uint32, words: Numbers, stream: int) -> np.uint32:
     """Return the state of a d-pixel in one stream."""
     return _mix(np.uint32(_mix(np.uint32(position ^ words[stream, 0])) ^ words[stream, 1]))
 
 
-@_compiled
+@compiled
 def _number(state: np.uint32, count: int) -> np.uint32:
     """Return the number at some count of a state."""
     return _mix(np.uint32(state + np.uint32(count) * STRIDE))
 
 
-@_compiled
+@compiled
 def _mix(word: np.uint32) -> np.uint32:
     """Return 32 bits of which each depends on every bit of ``word``."""
     word = np.uint32((word ^ (word >> FIRST_SHIFT)) * FIRST_FACTOR)

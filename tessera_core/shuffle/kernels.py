@@ -1,12 +1,8 @@
 """Compiled loops of the feed; importing this module loads numba.
 
-numba keeps the machine code beside this file or in the user's cache folder, whichever can be
-written to; where neither can, every process compiles anew (a second or two).
-
 Shapes: B d-pixels, T observations (padded), M stored observations, N stored d-pixels, C bands.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numba
@@ -14,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.extending import intrinsic
+
+from tessera_core.domain.compiled import compiled
 
 LINE: Final = 64
 """Bytes of a cache line."""
@@ -23,18 +21,6 @@ AHEAD: Final = 2
 
 FAR_AHEAD: Final = 4
 """D-pixels between the one that is copied and the one whose addresses are looked up."""
-
-Kernel = Callable[..., Any]
-
-
-def _compiled(function: Kernel) -> Kernel:
-    """Compile at the first call; keep the machine code where some folder takes it."""
-    compiled: Kernel
-    try:
-        compiled = numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # numba found no cache folder that it may write to
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
 
 
 def _generate_prefetch(_: Any, array: Any, index: Any) -> Any:
@@ -53,10 +39,10 @@ def _generate_prefetch(_: Any, array: Any, index: Any) -> Any:
     return numba.types.void(array, index), generate
 
 
-_prefetch: Kernel = intrinsic(_generate_prefetch)
+_prefetch: Any = intrinsic(_generate_prefetch)
 
 
-@_compiled
+@compiled
 def longest(offsets: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> int:
     """Return the length of the longest series of some d-pixels, 0 for none."""
     length = 0
@@ -65,7 +51,7 @@ def longest(offsets: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> int:
     return length
 
 
-@_compiled
+@compiled
 def _copy(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
     # Plain loops over slices become vector instructions; slice assignment does not.
     for i in range(len(source)):
@@ -74,7 +60,7 @@ def _copy(source: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
         target[i] = 0
 
 
-@_compiled
+@compiled
 def copy_padded(
     values: npt.NDArray[np.uint16],
     day_of_year: npt.NDArray[np.uint16],
@@ -115,13 +101,13 @@ def copy_padded(
         _copy(valid[start:stop], out_valid[place])
 
 
-_pread: Kernel = numba.types.ExternalFunction(
+_pread: Any = numba.types.ExternalFunction(
     "pread",
     numba.types.int64(numba.types.int32, numba.types.uintp, numba.types.uintp, numba.types.int64),
 )
 
 
-@_compiled
+@compiled
 def read_bounds(
     descriptor: int,
     body: int,
@@ -146,7 +132,7 @@ def read_bounds(
     return len(rows)
 
 
-@_compiled
+@compiled
 def read_padded(
     descriptor: int,
     body: int,
