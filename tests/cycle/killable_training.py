@@ -7,6 +7,7 @@ after each checkpoint, and at the end a digest of all that training leaves behin
 import hashlib
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -85,7 +86,7 @@ def main(folder: Path, num_loaders: int, *group: str) -> None:
         return
     rank, size, port = group
     os.environ.update(RANK=rank, WORLD_SIZE=size, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-    with joined(int(size)) as ranks:
+    with joined(int(size)) as ranks, sole_owner(folder) if ranks.is_first else nullcontext():
         train(folder, num_loaders, ranks)
 
 
