@@ -165,7 +165,8 @@ def read_row_groups(
         with pq.ParquetFile(path) as file:
             _check_columns(file.schema_arrow, schema, path)
             for index in range(file.num_row_groups):
-                yield file.read_row_group(index, columns=columns)
+                # Threads would each hold buffers of their own, as many as there are cores.
+                yield file.read_row_group(index, columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise RecordError(f"cannot read {path}: {error}") from error
 

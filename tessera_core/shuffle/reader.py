@@ -14,7 +14,7 @@ from tessera_core.domain.norms import NormStats
 from tessera_core.domain.padded import PaddedPixels
 from tessera_core.errors import RecordError
 from tessera_core.records.arrays import ArrayFile, inspect_array, map_array
-from tessera_core.records.files import read_json
+from tessera_core.records.files import one_at_a_time, read_json
 from tessera_core.records.manifest import Manifest
 from tessera_core.shuffle.fetch import fetch
 from tessera_core.shuffle.gather import gather
@@ -96,12 +96,14 @@ def open_feed(
     """
     manifest = Manifest.read(shards)
     folder = cache / manifest.digest[:16] / split
-    # Earlier versions kept no tiles; what they decoded is decoded anew.
-    if not (folder / "tile.npy").is_file():
-        names = [f.path for f in manifest.files if f.path.startswith(f"{split}-")]
-        if not names:
-            raise RecordError(f"{shards} has no shard of split {split!r}; shuffle again")
-        materialise([shards / name for name in names], folder)
+    # Ranks and trials start together: one decodes, the others wait and find it done.
+    with one_at_a_time(folder.with_name(f".{split}.lock")):
+        # Earlier versions kept no tiles; what they decoded is decoded anew.
+        if not (folder / "tile.npy").is_file():
+            names = [f.path for f in manifest.files if f.path.startswith(f"{split}-")]
+            if not names:
+                raise RecordError(f"{shards} has no shard of split {split!r}; shuffle again")
+            materialise([shards / name for name in names], folder)
     try:
         return read_feed(folder, resident_bytes=resident_bytes)
     except RecordError as error:

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from mmap import mmap
 from pathlib import Path
 
@@ -210,7 +211,7 @@ def test_a_broken_shard_is_named_and_nothing_is_cached(shards, cache):
     with pytest.raises(RecordError, match=rf"cannot read {path}"):
         open_feed(shards, "train", cache)
 
-    assert not cache.exists()
+    assert [path.name for path in cache.rglob("*") if path.is_file()] == [".train.lock"]
 
 
 def test_damage_that_shows_while_decoding_is_named_and_leaves_no_split(shards, cache):
@@ -223,7 +224,7 @@ def test_damage_that_shows_while_decoding_is_named_and_leaves_no_split(shards, c
     with pytest.raises(RecordError, match=rf"cannot read {path}"):
         open_feed(shards, "train", cache)
 
-    assert list(cache.glob("*/*")) == []
+    assert [path.name for path in cache.glob("*/*")] == [".train.lock"]
 
 
 def test_a_cache_of_an_earlier_version_is_decoded_anew(shards, cache):
@@ -307,3 +308,12 @@ def test_a_cache_that_cannot_be_written_is_named(shards, cache):
 
     with pytest.raises(StorageError, match=rf"cannot write {cache}/.*another workspace"):
         open_feed(shards, "train", cache)
+
+
+def test_a_split_that_several_decode_at_a_time_is_whole_for_all_of_them(shards, cache):
+    with ThreadPoolExecutor(4) as pool:
+        feeds = list(pool.map(lambda _: open_feed(shards, "train", cache), range(8)))
+
+    expected = pixels_as_lists(pixels_of(stored(shards, "train")))
+    assert all(pixels_as_lists(feed.pixels) == expected for feed in feeds)
+    assert {path.name for path in cache.glob("*/*")} == {"train", ".train.lock"}
