@@ -6,7 +6,7 @@ JSON is the remainder of a write that was cut off, and counts for nothing.
 """
 
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,9 @@ from tessera_core.records.files import (
 
 KEEP: Final = 2
 """Older checkpoints are removed."""
+
+MAX_RELATIVES: Final = 3
+"""More unfinished runs than this are not worth telling of."""
 
 WHOLE: Final = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """State as one process would have it, gathered on rank 0."""
@@ -170,16 +173,24 @@ def last_step(policy: CheckpointPolicy) -> int:
     return 0 if newest is None else _step_of(newest)
 
 
-def unfinished_relatives(policy: CheckpointPolicy, root: Path) -> list[str]:
-    """Return a sentence for each other run nearby that stopped early, when this one starts anew.
+def unfinished_relatives(
+    policy: CheckpointPolicy, folders: Iterable[Path], root: Path
+) -> list[str]:
+    """Return a sentence for each of the most similar runs that stopped early.
 
-    A run whose settings were changed has a folder of its own, so its user may not notice that the
-    steps of the first one are not used.
+    Nothing is said when this run has checkpoints or is told where to start. A run whose settings
+    were changed has a folder of its own, so its user may not notice that the steps of the first
+    one are not used.
+
+    Args:
+        policy: The run that is about to start anew.
+        folders: Where other runs keep their checkpoints.
+        root: What the setting that names one of them is relative to.
     """
     if _newest(policy.folder) is not None or policy.continue_from is not None:
         return []
-    sentences = []
-    for folder in sorted(policy.folder.parent.glob("*")):
+    found = []
+    for folder in folders:
         newest = _newest(folder)
         if newest is None:
             continue
@@ -187,12 +198,13 @@ def unfinished_relatives(policy: CheckpointPolicy, root: Path) -> list[str]:
         step, num_steps = _step_of(newest), identity["pretrain"]["num_steps"]
         if step < num_steps:
             changed, place = differences(identity, policy.identity), folder.relative_to(root)
-            sentences.append(
+            sentence = (
                 f"{folder.name} stopped at step {step} of {num_steps} and differs in "
                 f"{_listed(changed)}; to go on from it: --set pretrain.continue_from={place} "
                 f"--set '{_accepting(changed)}'"
             )
-    return sentences
+            found.append((len(changed), -step, sentence))
+    return [sentence for _, _, sentence in sorted(found)[:MAX_RELATIVES]]
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def train_job(
     )  # fmt: skip
     if not ranks.is_first:
         return run()
-    for sentence in unfinished_relatives(policy, paths.root):
+    for sentence in unfinished_relatives(policy, paths.all_checkpoints(), paths.root):
         tqdm.write(f"starting anew: {sentence}", file=sys.stderr)
     with sole_owner(policy.folder):
         return run()

@@ -55,6 +55,11 @@ class Paths:
         """Where pretraining goes on from; one folder per identity of a run."""
         return self.data / "checkpoints"
 
+    def all_checkpoints(self) -> list[Path]:
+        """Return the checkpoint folders of all runs in all workspaces of the checkout."""
+        patterns = ("data/checkpoints/*", "data/runs/*/data/checkpoints/*")
+        return sorted(folder for pattern in patterns for folder in self.root.glob(pattern))
+
     @property
     def evaluation(self) -> Path:
         """Scores, figures and report of the trained model."""
