@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -111,8 +111,8 @@ def save_checkpoint(
         path.parent.mkdir(parents=True, exist_ok=True)
         # Its claim comes off first: until the new one is on, this step has no checkpoint.
         path.with_suffix(".json").unlink(missing_ok=True)
-    with atomic_file(path) as temporary:
-        torch.save(state, temporary)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        _write_state(state, file)
     digest = digest_file(path, policy.folder)
     claim = {"sha256": digest.sha256, "size": digest.size, "identity": dict(policy.identity)}
     write_json(path.with_suffix(".json"), claim)
@@ -226,6 +226,16 @@ def sole_owner(folder: Path) -> Iterator[None]:
         for part in folder.glob(".step-*.part"):
             part.unlink()
         yield
+
+
+def _write_state(state: Mapping[str, Any], file: IO[bytes]) -> None:
+    """Write a state; raises OSError on a full disk, which torch calls an internal error."""
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _newest(folder: Path) -> Path | None:

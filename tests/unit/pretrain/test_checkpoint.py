@@ -22,6 +22,7 @@ from tessera_core.pretrain.checkpoint import (
 )
 from tessera_core.pretrain.ranks import Ranks, alone
 from tessera_core.records.files import digest_file
+from tessera_core.testing.disk import run_with_full_disk
 
 HISTORY = [{"step": 0, "loss/total": 3.25}, {"step": 1, "loss/total": 2.5}]
 IDENTITY = {"pretrain": {"seed": 3, "peak_lr": 0.1}, "shards": "5" * 64}
@@ -351,3 +352,32 @@ def test_an_owner_clears_what_a_killed_write_left_and_nothing_else(saved):
     with sole_owner(saved.parent):
         assert not part.exists()
         assert load(saved.parent).next_step == 4
+
+
+ON_A_FULL_DISK = """
+import sys
+from pathlib import Path
+import torch
+from torch import nn
+from tessera_core.errors import StorageError
+from tessera_core.pretrain.checkpoint import CheckpointPolicy, Progress, save_checkpoint
+from tessera_core.pretrain.ranks import alone
+
+network = nn.Linear(300, 300)
+policy = CheckpointPolicy(folder=Path(sys.argv[1]), identity={})
+try:
+    save_checkpoint(
+        policy, network, torch.optim.AdamW(network.parameters()), Progress(next_step=1), alone()
+    )
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path):
+    result = run_with_full_disk(ON_A_FULL_DISK, str(tmp_path), max_file_size=100_000)
+
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout.startswith(f"cannot write {tmp_path / 'step-00000001.pt'}: ")
+    assert "make room" in result.stdout
+    assert list(tmp_path.iterdir()) == []
