@@ -151,11 +151,13 @@ class _Attend(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Gradients:
-        hidden_ND, query, key, value, share, kept, mixed_ND, in_weight, out_weight, factor = (
-            ctx.saved_tensors[:10]
-        )
+        # Once: where activations are computed again, each may be asked for a single time.
+        saved = ctx.saved_tensors
+        hidden_ND, query, key, value, share, kept, mixed_ND, in_weight, out_weight, factor = saved[
+            :10
+        ]
         block, num_pixels = ctx.block, ctx.num_pixels
-        around_ND, of_output_ND, of_norm = _open(gradients[0], block, ctx.saved_tensors[10:])
+        around_ND, of_output_ND, of_norm = _open(gradients[0], block, saved[10:])
         of_mixed = _to_heads(torch.mm(of_output_ND, out_weight), num_pixels, block.num_heads)
         # With m the mask and g the gradient behind it: share * (m g) is kept * g.
         of_score = torch.bmm(of_mixed, value.transpose(1, 2)).mul_(kept)
@@ -216,9 +218,9 @@ class _Feed(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Gradients:
-        hidden_ND, inner_NF, inner_weight, outer_weight = ctx.saved_tensors[:4]
-        scale = ctx.block.scale
-        around_ND, of_output_ND, of_norm = _open(gradients[0], ctx.block, ctx.saved_tensors[4:])
+        saved, scale = ctx.saved_tensors, ctx.block.scale
+        hidden_ND, inner_NF, inner_weight, outer_weight = saved[:4]
+        around_ND, of_output_ND, of_norm = _open(gradients[0], ctx.block, saved[4:])
         of_inner_NF = torch.mm(of_output_ND, outer_weight)
         # What ReLU or dropout made zero passes nothing on: no second mask is kept.
         of_inner_NF = torch.ops.aten.threshold_backward(of_inner_NF, inner_NF, 0)

@@ -269,9 +269,11 @@ def _read(path: Path, identity: Mapping[str, Any], accepted: Sequence[str]) -> d
     except UnpicklingError as error:
         # Torch's own message recommends to unpickle the file anyway.
         raise _refusal(path, "it holds more than tensors and plain values") from error
-    except (RecordError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, ArtifactError):
-            raise
+    except ArtifactError:
+        raise
+    except KeyError as error:
+        raise _refusal(path, f"its .json has no {error}") from error
+    except (RecordError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise _refusal(path, str(error)) from error
     except (OSError, EOFError) as error:
         raise _refusal(path, str(error)) from error

@@ -65,6 +65,16 @@ def test_micro_batches_of_any_size_give_the_gradient_of_the_whole_batch(size):
     assert_alike(parts, whole, 1e-9)
 
 
+@pytest.mark.parametrize("shape", [RESTED, TINY_SHAPE], ids=["no dropout", "dropout"])
+def test_micro_batches_work_with_layers_in_bfloat16(shape):
+    settings = tiny_settings()
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = gradients(settings, shape)
+        parts = gradients(replace(settings, micro_batch_size=1000), shape)
+
+    assert_alike(parts, whole, 1e-2)
+
+
 def test_micro_batches_give_the_gradient_of_the_whole_batch_when_a_teacher_is_followed():
     settings, teacher = tiny_settings(), tiny_model(seed=5)
     whole = gradients(settings, RESTED, teacher=teacher)
