@@ -6,13 +6,13 @@ from typing import Any
 
 from flows.context import Context
 from tessera_core.errors import RecordError
-from tessera_core.ports import Tracker
 from tessera_core.records.code import closure_digest
 from tessera_core.records.files import digest_json, read_json
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.receipt import Receipt
 from tessera_core.stages import STAGES
 
+LOSS = "loss/total"
 EVALUATED_TAG = "tessera.receipt.evaluate"
 
 
@@ -58,10 +58,13 @@ def log_inputs(context: Context, tracker: Any) -> None:
     tracker.log_dataset("shards", shards.digest, shards.facts)
 
 
-def replay_history(context: Context, tracker: Tracker) -> None:
-    """Log a training that ran elsewhere, as under ``dvc repro``."""
+def replay_history(context: Context, tracker: Any) -> None:
+    """Log what the run does not have of a training, as under ``dvc repro`` or on other machines."""
+    known = tracker.steps_of(LOSS)
     for record in read_json(context.paths.training / "history.json"):
         step = int(record["step"])
+        if step in known:
+            continue
         tracker.log_metrics(step, {k: v for k, v in record.items() if k != "step"})
 
 

@@ -55,8 +55,7 @@ def pretrain(context: Context, parent: str | None = None) -> Receipt:
     ) as tracker:
         log_inputs(context, tracker)
         result = _run("pretrain", context, _plain_ports(tracker))
-        if result.reused and tracker.is_new:
-            replay_history(context, tracker)
+        replay_history(context, tracker)
         return result.receipt
 
 

@@ -279,7 +279,8 @@ def _upstream_digests(stage: Stage, paths: Paths) -> dict[str, str]:
         if not path.is_file():
             raise RecordError(
                 f"{stage.name} needs the receipt of {earlier}, but {path} is missing; "
-                f"run `tessera {earlier}` first"
+                f"run `tessera {earlier}` first, with the same --set, or bring the checkout up to "
+                "date with `tessera retrain`: what it made with equal settings and code is shared"
             )
         receipts[earlier] = Receipt.read(path)
     digests = {name: receipt.digest for name, receipt in receipts.items()}

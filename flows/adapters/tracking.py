@@ -21,7 +21,6 @@ EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
 KEY_TAG: Final = "tessera.run_key"
 MAX_PARAM_LENGTH: Final = 500
 PARAMS_PER_CALL: Final = 100
-SYSTEM_PREFIX: Final = "system/"
 SYSTEM_SAMPLING_S: Final = 10.0
 """Seconds between two looks at the machine; a run that ends sooner has no ``system/`` metrics."""
 
@@ -36,8 +35,6 @@ class MlflowTracker:
         uri = client.tracking_uri
         self.address = f"{uri.rstrip('/')}{page}" if uri.startswith("http") else page
         """The run's page; without a server, its part behind the address that `make ui` prints."""
-        self.is_new = all(name.startswith(SYSTEM_PREFIX) for name in run.data.metrics)
-        """Whether nothing was logged yet but what the machine did meanwhile."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record settings; those that the run has already are left alone."""
@@ -59,6 +56,10 @@ class MlflowTracker:
             if math.isfinite(value)
         ]
         self._client.log_batch(self.run_id, metrics=entries)
+
+    def steps_of(self, metric: str) -> set[int]:
+        """Return the steps at which the run has a number."""
+        return {entry.step for entry in self._client.get_metric_history(self.run_id, metric)}
 
     def log_artifact(self, path: Path, folder: str) -> None:
         """Upload a file."""

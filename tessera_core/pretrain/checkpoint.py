@@ -6,6 +6,7 @@ JSON is the remainder of a write that was cut off, and counts for nothing.
 """
 
 import fcntl
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
-from tessera_core.errors import ArtifactError, RecordError
+from tessera_core.errors import ArtifactError, RecordError, TrainingError
 from tessera_core.pretrain.ranks import Ranks
 from tessera_core.records.files import (
     atomic_file,
@@ -128,18 +129,10 @@ def load_checkpoint(
         ArtifactError: The newest checkpoint is damaged or does not fit, or it is another run's
             and differs in more than was accepted.
     """
-    newest = _newest(policy.folder)
-    accepted: Sequence[str] = ()
-    if newest is None and policy.continue_from is not None:
-        newest, accepted = _newest(policy.continue_from), policy.accept_changes
-        if newest is None:
-            raise ArtifactError(
-                f"pretrain.continue_from names {policy.continue_from}, which holds no checkpoint; "
-                "check the path or set it to null"
-            )
+    newest = resume_point(policy)
     if newest is None:
         return Progress()
-    state = _read(newest, policy.identity, accepted)
+    state = _read(newest)
     try:
         set_state_dict(
             network, optimizer,
@@ -151,6 +144,33 @@ def load_checkpoint(
         )
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise _refusal(newest, str(error)) from error
+
+
+def resume_point(policy: CheckpointPolicy) -> Path | None:
+    """Return the checkpoint that a run goes on from, or None where it starts anew.
+
+    Raises:
+        ArtifactError: It is another run's and differs in more than was accepted, or there is none
+            where ``continue_from`` points.
+    """
+    own = _newest(policy.folder)
+    if own is not None:
+        if changed := differences(_claim(own)["identity"], policy.identity):
+            raise _refusal(own, f"its .json says that it is of another run: {_listed(changed)}")
+        return own
+    if policy.continue_from is None:
+        return None
+    other = _newest(policy.continue_from)
+    if other is None:
+        raise ArtifactError(
+            f"pretrain.continue_from names {policy.continue_from}, which holds no checkpoint; "
+            "check the path or set it to null"
+        )
+    known = {f"pretrain.{name}" for name in policy.accept_changes} | set(policy.accept_changes)
+    changed = differences(_claim(other)["identity"], policy.identity)
+    if refused := {name: pair for name, pair in changed.items() if name not in known}:
+        raise _other_run(other, refused)
+    return other
 
 
 def differences(
@@ -212,17 +232,24 @@ def sole_owner(folder: Path) -> Iterator[None]:
     """Hold a run's folder, and clear what a killed process left half-written in it.
 
     Raises:
-        ArtifactError: Another process is training the same run.
+        TrainingError: Another process is training the same run.
+        StorageError: The folder cannot be written.
     """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+        lock = (folder / ".lock").open("a+", encoding="utf-8")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ArtifactError(
-                f"another process is training this very run: {folder} is locked; wait for it"
+            lock.seek(0)
+            raise TrainingError(
+                f"another process is training this very run: {folder} is held by process "
+                f"{lock.read().strip() or 'unknown'}; wait for it or end it"
             ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         for part in folder.glob(".step-*.part"):
             part.unlink()
         yield
@@ -248,20 +275,27 @@ def _step_of(path: Path) -> int:
     return int(path.stem.partition("-")[2])
 
 
-def _read(path: Path, identity: Mapping[str, Any], accepted: Sequence[str]) -> dict[str, Any]:
-    """Return the state in a checkpoint, after checking whose it is and every byte."""
+def _claim(path: Path) -> dict[str, Any]:
+    """Return what the JSON of a checkpoint says, which holds all that it must."""
     try:
         claim = read_json(path.with_suffix(".json"))
-        changed = differences(claim["identity"], identity)
-        known = {f"pretrain.{name}" for name in accepted} | set(accepted)
-        if refused := {name: pair for name, pair in changed.items() if name not in known}:
-            raise _other_run(path, refused)
-        digest = digest_file(path, path.parent)
+    except RecordError as error:
+        raise _refusal(path, str(error)) from error
+    if not isinstance(claim, dict) or not isinstance(claim.get("identity"), dict):
+        raise _refusal(path, "its .json does not say of which run it is")
+    if not isinstance(claim.get("sha256"), str):
+        raise _refusal(path, "its .json does not say what it should hold")
+    return claim
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the state in a checkpoint, after checking every byte."""
+    try:
+        digest, claim = digest_file(path, path.parent), _claim(path)
         if digest.sha256 != claim["sha256"]:
-            raise _refusal(
-                path,
-                f"it has {digest.size} bytes of another content than the {claim['size']} written",
-            )
+            written = claim.get("size")
+            reason = f"it has {digest.size} bytes where {written} were written"
+            raise _refusal(path, reason if digest.size != written else "its content was changed")
         state = torch.load(path, weights_only=True)
         if not isinstance(state, dict):
             raise _refusal(path, f"it holds {type(state).__name__}, expected the state of a run")
@@ -271,11 +305,7 @@ def _read(path: Path, identity: Mapping[str, Any], accepted: Sequence[str]) -> d
         raise _refusal(path, "it holds more than tensors and plain values") from error
     except ArtifactError:
         raise
-    except KeyError as error:
-        raise _refusal(path, f"its .json has no {error}") from error
-    except (RecordError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise _refusal(path, str(error)) from error
-    except (OSError, EOFError) as error:
+    except (RecordError, RuntimeError, TypeError, ValueError, OSError, EOFError) as error:
         raise _refusal(path, str(error)) from error
 
 

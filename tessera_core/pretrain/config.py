@@ -165,10 +165,14 @@ class PretrainConfig:
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 1 or more")
-        if self.batch_size < 2 or self.batch_size % self.num_ranks:
+        if self.batch_size < 2:
             raise ConfigError(
-                f"pretrain.batch_size is {self.batch_size}; a correlation needs 2 or more, and "
-                f"{self.num_ranks} ranks must share them evenly"
+                f"pretrain.batch_size is {self.batch_size}; a correlation needs 2 or more"
+            )
+        if self.batch_size % self.num_ranks:
+            raise ConfigError(
+                f"pretrain.batch_size is {self.batch_size}, which {self.num_ranks} ranks cannot "
+                "share evenly"
             )
         if not self.view_lengths or min(self.view_lengths) < 1:
             raise ConfigError(
@@ -212,7 +216,7 @@ class PretrainConfig:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected above 0")
         for name in (
-            "redundancy_weight", "mix_weight", "weight_decay", "probe_every", "num_loaders",
+            "redundancy_weight", "mix_weight", "weight_decay", "probe_every", "num_loaders", "seed",
         ):  # fmt: skip
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"pretrain.{name} is {getattr(self, name)}, expected 0 or more")

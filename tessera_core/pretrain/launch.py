@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,8 @@ import yaml
 from tessera_core import errors
 from tessera_core.errors import TesseraError, TrainingError
 from tessera_core.ports import NullTracker, Tracker
-from tessera_core.pretrain.job import train_job
+from tessera_core.pretrain.checkpoint import resume_point, sole_owner
+from tessera_core.pretrain.job import checkpoint_policy, train_job
 from tessera_core.pretrain.ranks import joined
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 GRACE_S = 30.0
+STANDARD_INPUT = 0
 
 
 class LineTracker(NullTracker):
@@ -52,6 +56,8 @@ def train_as_rank(config: PlatformConfig, paths: Paths, report: Path | None) -> 
         paths: Where shards and checkpoints are.
         report: File that rank 0 writes its numbers to, or None for none.
     """
+    if report is not None:
+        end_with_parent()
     with joined(config.pretrain.num_ranks) as ranks:
         if not ranks.is_first or report is None:
             train_job(config, paths, NullTracker(), ranks)
@@ -65,13 +71,34 @@ def train_as_rank(config: PlatformConfig, paths: Paths, report: Path | None) -> 
                 raise
 
 
+def end_with_parent() -> None:
+    """End this process as soon as the one that started the ranks is gone, however it went.
+
+    Ranks that went on alone would hold the run's folder and report to nobody. The parent holds the
+    other end of standard input, which the system closes with it.
+    """
+
+    def wait() -> None:
+        # Not through sys.stdin, whose lock a waiting thread would hold at the end of the process.
+        os.read(STANDARD_INPUT, 1)
+        # At once, as a kill would: checkpoints are made for that.
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
 def launch_ranks(config: PlatformConfig, paths: Paths, tracker: Tracker) -> None:
     """Train with ``pretrain.num_ranks`` processes on this machine, started by torchrun.
 
     Raises:
         TesseraError: What rank 0 reported.
-        TrainingError: The ranks failed without a word.
+        TrainingError: The ranks failed without a word, or the run is being trained already.
+        ArtifactError: The run cannot go on from the checkpoint that there is.
     """
+    # What can be refused beforehand is: many processes cannot end with one sentence.
+    policy = checkpoint_policy(config, paths)
+    with sole_owner(policy.folder):
+        resume_point(policy)
     with tempfile.TemporaryDirectory(prefix="tessera-ranks-") as folder:
         params, report = Path(folder) / "params.yaml", Path(folder) / "report.jsonl"
         params.write_text(yaml.safe_dump(config.to_dict()), encoding="utf-8")
@@ -98,12 +125,14 @@ def launch_ranks(config: PlatformConfig, paths: Paths, tracker: Tracker) -> None
 @contextmanager
 def started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command whose process is gone when the block ends."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         yield process
     finally:
         # torchrun hands the signal on to its ranks.
         process.terminate()
+        if process.stdin is not None:
+            process.stdin.close()
         try:
             process.wait(GRACE_S)
         except subprocess.TimeoutExpired:

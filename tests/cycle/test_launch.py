@@ -1,13 +1,20 @@
 """The stage starts its ranks itself, by torchrun, and hands on what the first of them says."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
+import yaml
 
 from tessera_core.config import PlatformConfig
 from tessera_core.domain.embedding import quantise
-from tessera_core.errors import ArtifactError
+from tessera_core.errors import TrainingError
 from tessera_core.model.artifact import load_artifact
 from tessera_core.model.embed import embed_pixels
 from tessera_core.ports import OFFLINE
@@ -16,9 +23,12 @@ from tessera_core.pretrain.checkpoint import sole_owner
 from tessera_core.pretrain.job import checkpoint_policy
 from tessera_core.records.paths import Paths
 from tessera_core.shuffle import stage as shuffle_stage
+from tessera_core.stages import run_stage
 from tessera_core.testing.pixels import random_pixels
 from tessera_core.testing.tracker import InMemoryTracker
 from tests.unit.chain import TINY_OVERRIDES, ingest_by_hand
+
+PATIENCE_S = 90
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -60,9 +70,47 @@ def test_what_the_first_rank_refuses_is_refused_by_the_stage_in_its_words(config
 
     with (
         sole_owner(policy.folder),
-        pytest.raises(ArtifactError, match="another process is training this very run"),
+        pytest.raises(TrainingError, match="another process is training this very run"),
     ):
         stage.run(together, paths, OFFLINE)
 
     assert not paths.model.exists()
     assert not paths.training.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+def test_ranks_end_with_the_process_that_started_them(repo, paths, how):
+    params = paths.root / "params.yaml"
+    endless = PlatformConfig.read(
+        repo / "params.yaml",
+        (*TINY_OVERRIDES, "pretrain.num_ranks=2", "pretrain.num_steps=1000000"),
+    )
+    params.write_text(yaml.safe_dump(endless.to_dict()))
+    # As its stage, so that pretrain finds a receipt to stand on.
+    run_stage("shuffle", endless, paths, OFFLINE)
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tessera_core", "pretrain", "--root", str(paths.root)],
+        env={**os.environ, "PYTHONPATH": str(repo), "OMP_WAIT_POLICY": "PASSIVE"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: list(paths.checkpoints.glob("*/step-*.json")))
+        family = psutil.Process(parent.pid).children(recursive=True)
+
+        parent.send_signal(how)
+
+        parent.wait(PATIENCE_S)
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)
+        assert len(family) >= 3, "torchrun and two ranks"
+        assert alive == []
+    finally:
+        parent.kill()
+        parent.wait(PATIENCE_S)
+
+
+def wait_until(condition):
+    """Wait for what other processes do; fails where it takes too long."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.1)

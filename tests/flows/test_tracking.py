@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -37,7 +38,7 @@ def test_the_same_logical_run_is_reopened_never_doubled(settings: Settings) -> N
     failed = runs_of(settings)[0].info.status
 
     with open_run(settings, "key", "second") as again:
-        assert not again.is_new
+        assert again.steps_of("loss") == {0}
         again.log_metrics(1, {"loss": 1.0})
 
     found = runs_of(settings)
@@ -140,7 +141,7 @@ def test_system_metrics_arrive_and_a_reopened_run_goes_on_with_their_steps(
     with watched_run(settings) as second:
         pass
     with open_run(settings, "key", "run") as third:
-        assert third.is_new  # nothing of the training itself was logged yet
+        assert third.steps_of("loss") == set()
 
     found = runs_of(settings)
     steps = [metric.step for metric in history_of(settings, first)]
@@ -204,10 +205,32 @@ def test_a_killed_process_leaves_its_run_running_and_the_next_one_goes_on_in_it(
     left = runs_of(settings)
 
     with open_run(settings, "key", "run", system_metrics=True) as tracker:
-        assert not tracker.is_new
+        assert tracker.steps_of("loss") == {0}
         tracker.log_metrics(1, {"loss": 1.0})
 
     found = runs_of(settings)
     assert [(run.info.run_id, run.info.status) for run in left] == [(killed, "RUNNING")]
     assert [(run.info.run_id, run.info.status) for run in found] == [(killed, "FINISHED")]
     assert found[0].data.metrics["loss"] == 1.0
+
+
+def test_a_history_fills_the_gaps_of_a_run_and_repeats_nothing(
+    settings: Settings, tmp_path: Path
+) -> None:
+    from types import SimpleNamespace
+
+    from flows.reporting import replay_history
+    from tessera_core.records.files import write_json
+
+    history = [{"step": step, "loss/total": 10.0 - step} for step in (9, 19, 29)]
+    write_json(tmp_path / "history.json", history)
+    context: Any = SimpleNamespace(paths=SimpleNamespace(training=tmp_path))
+    with open_run(settings, "key", "run") as run:
+        run.log_metrics(9, {"loss/total": 1.0})
+
+        for _ in range(2):
+            replay_history(context, run)
+
+    client = MlflowClient(settings.mlflow_tracking_uri)
+    found = client.get_metric_history(run.run_id, "loss/total")
+    assert [(entry.step, entry.value) for entry in found] == [(9, 1.0), (19, -9.0), (29, -19.0)]

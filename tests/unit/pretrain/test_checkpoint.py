@@ -1,6 +1,7 @@
 """Checkpoints: whole or refused, the newest of two kept, never unpickled, bound to their run."""
 
 import json
+import os
 import pickle
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tessera_core.errors import ArtifactError
+from tessera_core.errors import ArtifactError, TrainingError
 from tessera_core.pretrain.checkpoint import (
     KEEP,
     Best,
@@ -181,7 +182,7 @@ def test_one_flipped_bit_is_refused(saved):
     content[len(content) // 2] ^= 1
     saved.write_bytes(content)
 
-    with pytest.raises(ArtifactError, match=r"cannot resume from .*another content"):
+    with pytest.raises(ArtifactError, match=r"cannot resume from .*its content was changed"):
         load(saved.parent)
 
 
@@ -266,7 +267,7 @@ OTHER = {"pretrain": {"seed": 3, "peak_lr": 0.2}, "shards": "6" * 64}
 
 def test_a_checkpoint_of_another_run_is_refused_with_what_differs_and_how_to_accept_it(saved):
     with pytest.raises(ArtifactError) as refusal:
-        load(saved.parent, identity=OTHER)
+        load(saved.parent / "new", identity=OTHER, continue_from=saved.parent)
 
     assert "pretrain.peak_lr 0.1 -> 0.2, shards 555555555555... -> 666666666666..." in str(
         refusal.value
@@ -311,7 +312,7 @@ def test_a_run_that_has_begun_goes_on_from_its_own_checkpoint(saved):
 
 
 def test_what_was_accepted_once_is_not_accepted_of_a_runs_own_checkpoint(saved):
-    with pytest.raises(ArtifactError, match="that run was another in"):
+    with pytest.raises(ArtifactError, match=r"says that it is of another run: pretrain\.peak_lr"):
         load(
             saved.parent,
             identity=OTHER,
@@ -336,7 +337,7 @@ def test_identities_are_compared_value_by_value_and_missing_values_differ():
 def test_a_folder_has_one_owner_at_a_time(tmp_path):
     with (
         sole_owner(tmp_path / "run"),
-        pytest.raises(ArtifactError, match=r"another process .*run is locked; wait"),
+        pytest.raises(TrainingError, match=rf"another process .* held by process {os.getpid()};"),
         sole_owner(tmp_path / "run"),
     ):
         pytest.fail("two owners")
