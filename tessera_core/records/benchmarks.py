@@ -150,7 +150,7 @@ class Benchmark:
     margin: float
     """How much worse in the first metric a new version may be and still count as no worse."""
 
-    split: Split = Split()  # noqa: RUF009 - frozen
+    split: Split = Split()
     region: str | None = REGION_OF_TILE
     """What counts as a region: ``tile``, a column of the labels, or None for no regions."""
 
@@ -172,7 +172,7 @@ class Benchmark:
         if not NAME.fullmatch(self.name):
             raise self._error(f"its name is {self.name!r}, expected {NAME.pattern}")
         require_metrics(self.kind, self.metrics, f"benchmark {self.name}")
-        if not 0 <= self.margin:
+        if self.margin < 0:
             raise self._error(f"its margin is {self.margin}, expected 0 or more")
         self._check_places()
         self._check_patch()
