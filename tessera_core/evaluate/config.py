@@ -9,6 +9,18 @@ from tessera_core.errors import ConfigError
 class EvaluateConfig:
     """How a trained encoder is scored."""
 
+    benchmarks: str
+    """Folder of benchmark definitions, relative to the root."""
+
+    tasks: tuple[str, ...] | None
+    """Names of report tasks; None = all of them, and those without data are skipped."""
+
+    benchmark_data: str
+    """Folder, relative to the root, that the paths in definitions are relative to."""
+
+    references: tuple[str, ...]
+    """Artifact folders of other models to score beside the trained one, as in data/imported."""
+
     labels: str | None
     """Folder of label rasters relative to the root; None = look beside the source."""
 
@@ -26,6 +38,9 @@ class EvaluateConfig:
 
     labels_per_class: tuple[int, ...]
     """Label counts of the label-efficiency curve, ascending."""
+
+    label_shares: tuple[float, ...]
+    """Shares of all labels, ascending, 0..1, of the second curve."""
 
     num_draws: int
     """Random label draws per point of the curve."""
@@ -50,4 +65,10 @@ class EvaluateConfig:
         if not counts or min(counts) < 1 or sorted(set(counts)) != list(counts):
             raise ConfigError(
                 f"evaluate.labels_per_class is {list(counts)}, expected ascending counts from 1"
+            )
+        shares = self.label_shares
+        if not shares or shares[0] <= 0 or shares[-1] > 1 or sorted(set(shares)) != list(shares):
+            raise ConfigError(
+                f"evaluate.label_shares is {list(shares)}, expected ascending shares above 0, up "
+                "to 1"
             )

@@ -22,7 +22,8 @@ NO_PIXEL: Final = -1
 """A place in a chip where there is no d-pixel."""
 
 _BY_UNIT: Final = (
-    "tile", "year", "row", "column", "truth", "group", "region", "position", "given", "key",
+    "tile", "year", "row", "column", "truth", "group", "field", "region", "position", "given",
+    "key",
 )  # fmt: skip
 
 
@@ -48,6 +49,10 @@ class Examples:
     group: Ints
     """(U,), what goes whole to one side of a split."""
 
+    field: Ints
+    """(U,), field that the unit lies in, negative where there is none: chips of two sides of a
+    split must not share it."""
+
     region: npt.NDArray[np.str_]
     """(U,), name of the region; empty where the task knows none."""
 
@@ -72,8 +77,8 @@ class Examples:
     chip: Ints | None = None
     """(N, S, S), the unit at each place of a chip, ``NO_PIXEL`` where there is none."""
 
-    label_names: tuple[str, ...] = ()
-    """Names of the L labels; empty where there is one."""
+    label_codes: tuple[int, ...] = ()
+    """Codes of the L labels, ascending; empty where there is one label."""
 
     def __post_init__(self) -> None:
         """Check that all parts describe the same units."""
@@ -115,7 +120,7 @@ class Examples:
             unit=np.searchsorted(rows, self.unit[pixel]).astype(np.int64),
             embedding=self.embedding[pixel],
             pixels=self.pixels.take(pixel),
-            label_names=self.label_names,
+            label_codes=self.label_codes,
         )
 
 
@@ -128,11 +133,27 @@ def join(parts: Sequence[Examples]) -> Examples:
         for part, start in zip(parts, first_unit, strict=False)
         if part.chip is not None
     ]
+    codes = tuple(sorted({code for part in parts for code in part.label_codes}))
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in _BY_UNIT
+        if name != "truth"
+    }
     return Examples(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_UNIT},
+        **arrays,
+        truth=np.concatenate([_aligned(part, codes) for part in parts]),
         unit=np.concatenate(units),
         embedding=np.concatenate([part.embedding for part in parts]),
         pixels=concatenate([part.pixels for part in parts]),
         chip=np.concatenate(chips) if chips else None,
-        label_names=parts[0].label_names,
+        label_codes=codes,
     )
+
+
+def _aligned(part: Examples, codes: tuple[int, ...]) -> Floats:
+    """Return the truth of a part with a column for each of these labels; absent ones are 0."""
+    if not codes:
+        return part.truth
+    truth = np.zeros((len(part), len(codes)))
+    truth[:, np.searchsorted(codes, part.label_codes)] = part.truth
+    return truth

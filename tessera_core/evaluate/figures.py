@@ -13,19 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tessera_core.domain.bands import TILE_RESOLUTION_M
-from tessera_core.evaluate.labelled import MappedTile
+from tessera_core.domain.scores import is_share, metric_title
+from tessera_core.evaluate.gather import Gathered, MappedTile
 from tessera_core.evaluate.mosaic import embedding_colours, latest_year, paint, place_tiles
+from tessera_core.evaluate.prepare import class_names
+from tessera_core.evaluate.words import SIMULATED, model_label
 
-SIMULATED: Final = "simulated scenes: proves machinery, not science"
 MODEL_COLOURS: Final = {
-    "encoder/linear": "#1b5e9b",
-    "random_encoder/linear": "#80868b",
-    "raw_forest": "#d2691e",
-}
-MODEL_LABELS: Final = {
-    "encoder/linear": "trained encoder",
-    "random_encoder/linear": "untrained encoder",
-    "raw_forest": "forest on raw series",
+    "encoder": "#1b5e9b",
+    "few_shot": "#0b8457",
+    "random_encoder": "#80868b",
+    "raw": "#d2691e",
 }
 CLASS_COLOURS: Final = (
     "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#7f4f24",
@@ -44,53 +42,97 @@ LABEL_GAP: Final = 0.045
 """Least distance of two labels at line ends, in shares of the axis."""
 
 
+def draw_all(folder: Path, evaluation: Mapping[str, Any], gathered: Gathered) -> None:
+    """Draw what there is to draw, one file per figure: ``<kind>-<task>.png``, ``pca_map.png``."""
+    simulated = evaluation["simulated"]
+    for name, report in evaluation["tasks"].items():
+        for which in ("curve", "shares"):
+            if report[which] is not None:
+                figure = draw_curve(report, which, is_simulated=simulated)
+                save_png(figure, folder / f"{which}-{name}.png")
+        if report["confusion"] is not None:
+            figure = draw_confusion(report, is_simulated=simulated)
+            save_png(figure, folder / f"confusion-{name}.png")
+    if gathered.tiles:
+        codes = np.unique(np.concatenate([tile.crop_type for tile in gathered.tiles]))
+        names = class_names([int(code) for code in codes if code], gathered.map_legend)
+        save_png(draw_map(gathered.tiles, names, is_simulated=simulated), folder / "pca_map.png")
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure without the version and date that matplotlib would add."""
     figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None}, facecolor="white")
 
 
-def draw_curve(curve: Mapping[str, Any], *, is_simulated: bool) -> Figure:
-    """Draw balanced accuracy against labels per class."""
+def draw_curve(report: Mapping[str, Any], which: str, *, is_simulated: bool) -> Figure:
+    """Draw a score against labels per class, or against the share of all labels.
+
+    Args:
+        report: A task's part of evaluation.json.
+        which: ``curve`` or ``shares``.
+        is_simulated: Whether to say that the scenes are.
+    """
+    curve = report[which]
+    is_count = which == "curve"
+    places = np.array(curve["labels_per_class" if is_count else "shares"], float)
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(7.6, 4.6), layout="constrained")
         axes = figure.subplots()
-        counts = np.array(curve["labels_per_class"], float)
         ends = []
         for model, series in curve["series"].items():
-            colour = MODEL_COLOURS[model]
-            axes.fill_between(counts, series["low"], series["high"], color=colour, alpha=0.13, lw=0)
-            axes.plot(counts, series["mean"], color=colour, lw=2, marker="o", ms=5)
-            ends.append((series["mean"][-1], MODEL_LABELS[model], colour))
-        axes.axhline(curve["chance"], color=FAINT, lw=1, ls=(0, (1, 2)))
-        ends.append((curve["chance"], "chance", FAINT))
+            colour = model_colour(model)
+            axes.fill_between(places, series["low"], series["high"], color=colour, alpha=0.13, lw=0)
+            axes.plot(places, series["mean"], color=colour, lw=2, marker="o", ms=5)
+            ends.append((series["mean"][-1], model_label(model), colour))
+        if is_count:
+            axes.axhline(curve["chance"], color=FAINT, lw=1, ls=(0, (1, 2)))
+            ends.append((curve["chance"], "chance", FAINT))
         axes.set_xscale("log")
-        axes.set_xticks(counts, [f"{count:g}" for count in counts])
+        axes.set_xticks(
+            places, [f"{place:g}" if is_count else f"{100 * place:g} %" for place in places]
+        )
         axes.minorticks_off()
-        axes.set_ylim(0, 1)
-        for height, (_, label, colour) in zip(_spread(ends), sorted(ends), strict=True):
+        low, high = (0.0, 1.0) if is_share(curve["metric"]) else _limits(curve["series"])
+        axes.set_ylim(low, high)
+        for height, (_, label, colour) in zip(
+            _spread(ends, LABEL_GAP * (high - low)), sorted(ends), strict=True
+        ):
             axes.annotate(
-                label, (1.02, height), xycoords="axes fraction", color=colour, va="center",
-                fontsize=10, fontweight="bold" if label == "trained encoder" else "normal",
-                annotation_clip=False,
+                label, (1.02, (height - low) / (high - low)), xycoords="axes fraction",
+                color=colour, va="center", fontsize=10, annotation_clip=False,
             )  # fmt: skip
         _finish(axes)
         axes.grid(axis="y", color="#e3e6e8", lw=0.8)
-        axes.set_xlabel("labelled d-pixels per class", color=INK)
-        axes.set_ylabel("balanced accuracy on unseen fields", color=INK)
+        axes.set_xlabel("labelled d-pixels per class" if is_count else "share of labels", color=INK)
+        axes.set_ylabel(f"{metric_title(curve['metric'])}, unseen groups", color=INK)
         _entitle(
             axes,
-            "Label efficiency, crop type",
+            f"Label efficiency, {report['title'].lower()}",
             f"mean and 95 % range of {curve['num_draws']} draws",
             is_simulated=is_simulated,
         )
     return figure
 
 
-def draw_confusion(
-    names: Sequence[str], counts: Sequence[Sequence[int]], *, is_simulated: bool
-) -> Figure:
-    """Draw the confusion matrix of the trained encoder, each row summing to 100 %."""
-    matrix = np.array(counts, float)
+def model_colour(model: str) -> str:
+    """Return the colour that a model has in every figure."""
+    features, _, head = model.partition("/")
+    return MODEL_COLOURS.get(head) or MODEL_COLOURS.get(features, FAINT)
+
+
+def _limits(series: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[float, float]:
+    """Return the ends of an axis for scores that are no shares; a bad start is cut off."""
+    low = min(min(one["mean"]) for one in series.values())
+    high = max(max(one["high"]) for one in series.values())
+    if high <= 1:  # a coefficient of determination
+        low = max(low, -0.5)
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
+
+
+def draw_confusion(report: Mapping[str, Any], *, is_simulated: bool) -> Figure:
+    """Draw the confusion matrix of a task's compared model, each row summing to 100 %."""
+    names = list(report["classes"])
+    matrix = np.array(report["confusion"]["counts"], float)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with matplotlib.style.context("default"):
         edge = 2.6 + 0.55 * len(names)
@@ -115,9 +157,11 @@ def draw_confusion(
         axes.set_xlabel("predicted", color=INK)
         axes.set_ylabel("true (d-pixels)", color=INK)
         _entitle(
-            axes, "Trained encoder, linear probe", "per cent of the true class, unseen fields",
+            axes,
+            f"{report['title']}: {model_label(report['confusion']['model'])}",
+            "per cent of the true class, unseen groups",
             is_simulated=is_simulated,
-        )  # fmt: skip
+        )
     return figure
 
 
@@ -203,11 +247,11 @@ def _scale_bar(axes: Axes, num_columns: int) -> None:
     )  # fmt: skip
 
 
-def _spread(ends: list[tuple[float, str, str]]) -> list[float]:
+def _spread(ends: list[tuple[float, str, str]], gap: float) -> list[float]:
     """Return label heights in ascending order, moved apart until none overlaps."""
     heights: list[float] = []
     for value, _, _ in sorted(ends):
-        heights.append(max(value, heights[-1] + LABEL_GAP) if heights else value)
+        heights.append(max(value, heights[-1] + gap) if heights else value)
     return heights
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.grid import TileGrid
-from tessera_core.evaluate.labelled import MappedTile
+from tessera_core.evaluate.gather import MappedTile
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,222 @@
+"""One evaluation: a model, the benchmarks, a folder with everything that came out.
+
+The stage runs it on the model that a run has just trained; the same job scores any version later,
+on tasks that did not exist when it was trained.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tessera_core.errors import ArtifactError, ConfigError, RecordError
+from tessera_core.evaluate.featurise import Encoders, featurise
+from tessera_core.evaluate.gather import Gathered, gather, places_of
+from tessera_core.evaluate.predictions import PREDICTIONS_NAME, predictions_table
+from tessera_core.evaluate.score import score_task
+from tessera_core.evaluate.sources import source_files
+from tessera_core.evaluate.tracking import EVALUATION_NAME
+from tessera_core.records.benchmarks import Benchmark, read_benchmarks
+from tessera_core.records.code import closure_digest
+from tessera_core.records.files import (
+    FileDigest,
+    atomic_folder,
+    digest_file,
+    digest_json,
+    write_json,
+)
+from tessera_core.records.manifest import Manifest, find_differences, write_manifest
+from tessera_core.records.samples import write_table
+from tessera_core.records.typed import plain
+
+if TYPE_CHECKING:
+    from tessera_core.config import PlatformConfig
+    from tessera_core.model.embed import ModelArtifact
+    from tessera_core.records.paths import Paths
+
+DIGITS_OF_DIGEST: Final = 12
+
+
+def benchmarks_of(config: "PlatformConfig", paths: "Paths") -> list[Benchmark]:
+    """Return the tasks that are asked for.
+
+    Raises:
+        ConfigError: There is none, or one that is wrong or unknown.
+    """
+    folder = paths.root / config.evaluate.benchmarks
+    found = read_benchmarks(folder, config.evaluate.tasks)
+    if not found:
+        raise ConfigError(
+            f"{folder} holds no report task; set evaluate.benchmarks to a folder with definitions"
+        )
+    return found
+
+
+def task_files(config: "PlatformConfig", paths: "Paths") -> tuple[FileDigest, ...]:
+    """Return the digests of definitions, labels and data from outside the run."""
+    places = places_of(config, paths)
+    folder = paths.root / config.evaluate.benchmarks
+    files: dict[str, FileDigest] = {}
+    for benchmark in benchmarks_of(config, paths):
+        definition = digest_file(folder / f"{benchmark.name}.yaml", paths.root)
+        files[definition.path] = definition
+        for one in source_files(benchmark, list(places.labels), places.base, paths.root):
+            files[one.path] = one
+    for name in config.evaluate.references:
+        manifest = digest_file(paths.root / name / "manifest.json", paths.root)
+        files[manifest.path] = manifest
+    return tuple(files.values())
+
+
+def protocol_digest(config: "PlatformConfig", paths: "Paths") -> str:
+    """Return the identity of a comparison: tasks, labels, settings, samples and code.
+
+    Two models were asked the same questions when theirs agree.
+    """
+    return digest_json(
+        {
+            "settings": config.section("evaluate"),
+            "benchmarks": [plain(asdict(each)) for each in benchmarks_of(config, paths)],
+            "files": [(one.path, one.sha256) for one in task_files(config, paths)],
+            "samples": Manifest.read(paths.samples).digest,
+            "code": closure_digest(__name__),
+        }
+    )
+
+
+def evaluate_model(
+    artifact_folder: Path,
+    config: "PlatformConfig",
+    paths: "Paths",
+    tasks: tuple[str, ...] | None = None,
+    *,
+    with_baselines: bool = True,
+) -> Path:
+    """Score a model and return the folder of its evaluation, which may have been there already.
+
+    Args:
+        artifact_folder: Of the model.
+        config: Settings.
+        paths: Where samples are, and where the evaluation goes.
+        tasks: Names of tasks; None = ``evaluate.tasks``.
+        with_baselines: False scores the encoder alone, as a comparison of versions needs it.
+    """
+    from tessera_core.model.artifact import best_device, load_artifact
+
+    if tasks is not None:
+        config = replace(config, evaluate=replace(config.evaluate, tasks=tasks))
+    artifact = load_artifact(artifact_folder, best_device())
+    protocol = protocol_digest(config, paths)
+    name = f"{artifact.digest[:DIGITS_OF_DIGEST]}-{protocol[:DIGITS_OF_DIGEST]}"
+    folder = paths.evaluations / name
+    if not _is_there(folder, with_baselines=with_baselines):
+        write_evaluation(folder, artifact, config, paths, protocol, with_baselines=with_baselines)
+    return folder
+
+
+def write_evaluation(
+    folder: Path,
+    artifact: "ModelArtifact",
+    config: "PlatformConfig",
+    paths: "Paths",
+    protocol: str,
+    *,
+    with_baselines: bool = True,
+) -> dict[str, Any]:
+    """Score a model, write everything that came out, and return the content of evaluation.json."""
+    from tessera_core.evaluate.figures import draw_all
+    from tessera_core.evaluate.report import write_report
+    from tessera_core.model.artifact import random_artifact
+    from tessera_core.model.embed import use_one_thread
+
+    use_one_thread()
+    settings = config.evaluate
+    benchmarks = benchmarks_of(config, paths)
+    encoders = Encoders(
+        scored=artifact,
+        untrained=random_artifact(artifact, settings.seed),
+        released=_released(config, paths) if with_baselines else {},
+    )
+    gathered = gather(benchmarks, places_of(config, paths), artifact, settings)
+    results = {
+        each.name: score_task(
+            each,
+            gathered.examples.get(each.name),
+            lambda examples: featurise(examples, encoders, with_baselines=with_baselines),
+            gathered.legends[each.name],
+            settings,
+            absent=gathered.absent.get(each.name),
+            with_baselines=with_baselines,
+        )
+        for each in benchmarks
+    }
+    _require_asked(config, gathered)
+    evaluation = {
+        "simulated": bool(Manifest.read(paths.samples).facts.get("simulated", False)),
+        "model_digest": artifact.digest,
+        "labels_digest": gathered.labels_digest,
+        "protocol_digest": protocol,
+        "with_baselines": with_baselines,
+        "protocol": {**config.section("evaluate")},
+        "tasks": {name: dict(result.report) for name, result in results.items()},
+        "diagnostics": {},
+    }
+    with atomic_folder(folder) as building:
+        write_json(building / EVALUATION_NAME, evaluation)
+        write_table(predictions_table(results), building / PREDICTIONS_NAME)
+        draw_all(building, evaluation, gathered)
+        write_report(building, evaluation)
+        write_manifest(building, "evaluation", facts_of(evaluation))
+    return evaluation
+
+
+def facts_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a reader of the receipt wants to know first."""
+    tasks = evaluation["tasks"]
+    return {
+        "simulated": evaluation["simulated"],
+        "model_digest": evaluation["model_digest"],
+        "labels_digest": evaluation["labels_digest"],
+        "protocol_digest": evaluation["protocol_digest"],
+        "with_baselines": evaluation["with_baselines"],
+        "seed": evaluation["protocol"]["seed"],
+        "status": {name: report["status"] for name, report in tasks.items()},
+        "skipped": {name: report["reason"] for name, report in tasks.items() if report["reason"]},
+        "headline": {
+            name: {
+                model: {report["metric"]: scores[report["metric"]]}
+                for model, scores in report["scores"].items()
+            }
+            for name, report in tasks.items()
+        },
+    }
+
+
+def _released(config: "PlatformConfig", paths: "Paths") -> "dict[str, ModelArtifact]":
+    """Return the models that ``evaluate.references`` names."""
+    from tessera_core.model.artifact import best_device, load_artifact
+
+    found = {}
+    for name in config.evaluate.references:
+        folder = paths.root / name
+        if not folder.resolve().is_relative_to(paths.root.resolve()):
+            raise ArtifactError(f"evaluate.references names {name}, which leaves the checkout")
+        found[folder.name.replace("/", "_")] = load_artifact(folder, best_device())
+    return found
+
+
+def _require_asked(config: "PlatformConfig", gathered: Gathered) -> None:
+    """Refuse a task that was asked for by name and has no data."""
+    asked = config.evaluate.tasks or ()
+    if missing := [name for name in asked if name in gathered.absent]:
+        raise RecordError(f"benchmark {missing[0]}: {gathered.absent[missing[0]]}")
+
+
+def _is_there(folder: Path, *, with_baselines: bool) -> bool:
+    """Return whether an evaluation of enough models is there, byte for byte."""
+    try:
+        manifest = Manifest.read(folder)
+    except RecordError:
+        return False
+    enough = manifest.facts.get("with_baselines") or not with_baselines
+    return bool(enough) and not find_differences(folder, manifest)
