@@ -1,71 +1,112 @@
-"""Labelled d-pixels and features in which the answer is planted."""
+"""Examples and features in which the answer is planted."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from tessera_core.domain.scores import Kind
 from tessera_core.evaluate.config import EvaluateConfig
-from tessera_core.evaluate.labelled import Labelled
-from tessera_core.evaluate.tasks.result import FeatureSets
+from tessera_core.evaluate.examples import Examples
+from tessera_core.records.benchmarks import Benchmark, DataSource, Group, Role, Source, Truth
 from tessera_core.testing.pixels import make_pixels
 
 NUM_FEATURES = 6
+NUM_STEPS = 12
 
 SETTINGS = EvaluateConfig(
+    benchmarks="data/benchmarks",
+    tasks=None,
+    benchmark_data="data/external",
+    references=(),
     labels=None,
     seed=5,
     num_folds=3,
     num_neighbours=5,
     max_pixels_per_field=4,
     labels_per_class=(1, 4),
+    label_shares=(0.1, 1.0),
     num_draws=3,
     num_bootstraps=200,
     num_trees=10,
 )
 
+METRICS = {
+    Kind.CLASSIFICATION: ("accuracy", "balanced_accuracy", "macro_f1"),
+    Kind.CHANGE: ("balanced_accuracy", "f1"),
+    Kind.REGRESSION: ("r2", "global_rmse"),
+    Kind.MULTILABEL: ("macro_f1", "micro_f1"),
+    Kind.SEGMENTATION: ("mean_iou", "accuracy"),
+}
 
-def make_labelled(truth_of_group: Sequence[float], *, num_per_group: int = 4) -> Labelled:
+
+def make_benchmark(kind: Kind = Kind.CLASSIFICATION, **changes: Any) -> Benchmark:
+    """Return a task on the run's own samples."""
+    is_patch = kind in (Kind.MULTILABEL, Kind.SEGMENTATION)
+    values: dict[str, Any] = {
+        "name": "crop_type",
+        "title": "Crop type",
+        "kind": kind,
+        "role": Role.REPORT,
+        "data": DataSource(kind=Source.SAMPLES),
+        "truth": Truth(raster="crop_type.tif", above=0.0 if kind == Kind.CHANGE else None),
+        "group": Group(raster="parcel_id.tif"),
+        "metrics": METRICS[kind],
+        "margin": 0.02,
+        "patch_size": 4 if is_patch else None,
+    }
+    return Benchmark(**{**values, **changes})
+
+
+def make_examples(
+    truth_of_group: Sequence[float], *, num_per_group: int = 4, **changes: Any
+) -> Examples:
     """Return ``num_per_group`` d-pixels of each field, all with the field's truth."""
     num = len(truth_of_group) * num_per_group
     group = np.repeat(np.arange(len(truth_of_group)), num_per_group)
-    position = np.arange(num, dtype=np.int32)
-    return Labelled(
-        tile=np.full(num, "tile"),
-        year=np.full(num, 2022, np.int32),
-        row=position // 8,
-        column=position % 8,
-        truth=np.repeat(np.asarray(truth_of_group, np.float64), num_per_group),
-        group=group + 100,
-        key=np.linspace(0, 1, num, endpoint=False),
-        embedding=np.zeros((num, NUM_FEATURES), np.float32),
-        pixels=make_pixels(np.full(num, 2), np.zeros(num), np.zeros(num), seed=0),
-    )
+    place = np.arange(num)
+    values: dict[str, Any] = {
+        "tile": np.full(num, "tile"),
+        "year": np.full(num, 2022, np.int32),
+        "row": (place // 8).astype(np.int32),
+        "column": (place % 8).astype(np.int32),
+        "truth": np.repeat(np.asarray(truth_of_group, np.float64), num_per_group),
+        "group": group + 100,
+        "field": group + 100,
+        "region": np.where(group % 2 == 0, "even", "odd"),
+        "position": place,
+        "given": np.full(num, ""),
+        "key": np.linspace(0, 1, num, endpoint=False),
+        "unit": place,
+        "embedding": np.zeros((num, NUM_FEATURES), np.float32),
+        "pixels": make_pixels(np.full(num, 2), np.zeros(num), np.zeros(num), seed=0),
+    }
+    return Examples(**{**values, **changes})
 
 
-def separable(labelled: Labelled) -> FeatureSets:
+def separable(examples: Examples) -> dict[str, Any]:
     """Return features of which the encoder's give the truth away and the others' nothing."""
     rng = np.random.default_rng(0)
-    _, code = np.unique(labelled.truth, return_inverse=True)
-    centres = 8 * np.eye(NUM_FEATURES)[code % NUM_FEATURES]
-    shape = (len(labelled), NUM_FEATURES)
+    _, code = np.unique(examples.truth, return_inverse=True)
+    shape = (len(examples), NUM_FEATURES)
+    centres = 8 * np.eye(NUM_FEATURES)[code.reshape(-1)[: len(examples)] % NUM_FEATURES]
     telling = (centres + rng.normal(size=shape)).astype(np.float32)
-    return FeatureSets(
-        encoder=telling,
-        prefixes={},
-        encoder_int8=np.round(telling, 1),
-        random_encoder=rng.normal(size=shape).astype(np.float32),
-        raw=rng.normal(size=shape).astype(np.float32),
-    )
+    return {"encoder": telling, "encoder_int8": np.round(telling, 1), **_noise(rng, shape)}
 
 
-def uninformative(labelled: Labelled) -> FeatureSets:
+def uninformative(examples: Examples) -> dict[str, Any]:
     """Return features that know nothing of the truth."""
     rng = np.random.default_rng(1)
-    noise = [rng.normal(size=(len(labelled), NUM_FEATURES)).astype(np.float32) for _ in range(4)]
-    return FeatureSets(
-        encoder=noise[0],
-        prefixes={2: noise[0][:, :2]},
-        encoder_int8=noise[1],
-        random_encoder=noise[2],
-        raw=noise[3],
-    )
+    shape = (len(examples), NUM_FEATURES)
+    noise = rng.normal(size=shape).astype(np.float32)
+    return {"encoder": noise, "encoder_int8": noise, "encoder_2": noise[:, :2], **_noise(rng, shape)}
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Any]:
+    """Return what the baselines see: nothing but chance."""
+    flat = {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name in ("random_encoder", "raw", "harmonics")
+    }
+    series = rng.normal(size=(shape[0], NUM_STEPS, 3)).astype(np.float32)
+    return {**flat, "series": series}
