@@ -8,6 +8,6 @@
     few_shot    looks at unlabelled rows too       temporal_cnn on raw series
     context     5 x 5 neighbourhood                unet         whole chips
 
-A head is ``(train features, train truth, test features) -> predicted truth``, has no settings that a
-version could be tuned by, and draws its chance from a seed of its own.
+A head is ``(train features, train truth, test features) -> predicted truth``, has no settings that
+a version could be tuned by, and draws its chance from a seed of its own.
 """

@@ -1,0 +1,63 @@
+"""A small network that sees a d-pixel's neighbourhood: is it the pixel or what lies around it?"""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tessera_core.evaluate.heads.checks import only_class
+
+CONTEXT: Final = 5
+"""Edge of the neighbourhood in pixels; the middle one is asked about."""
+
+CHANNELS: Final = 64
+DROPOUT: Final = 0.2
+PEAK_LR: Final = 3e-3
+BATCH_SIZE: Final = 256
+NUM_STEPS: Final = 120
+
+
+def predict_context(
+    train: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.int64],
+    test: npt.NDArray[np.float32],
+    *,
+    seed: int,
+) -> npt.NDArray[np.int64]:
+    """Classify the middle of neighbourhoods.
+
+    Args:
+        train: (N, 5, 5, F), zero where there is no pixel.
+        classes: (N,); one class alone gives that class.
+        test: (M, 5, 5, F).
+        seed: For weights and batches.
+    """
+    import torch
+    from torch import nn
+    from torch.nn.functional import cross_entropy
+
+    from tessera_core.evaluate.heads.networks import fit, own_chance, standardise_by
+
+    if (sole := only_class(classes)) is not None:
+        return np.full(len(test), sole)
+    codes, target = np.unique(classes, return_inverse=True)
+    known = torch.from_numpy(train)
+    known, asked = standardise_by(known, known, torch.from_numpy(test))
+    known, asked = (each.permute(0, 3, 1, 2).contiguous() for each in (known, asked))
+    truth = torch.from_numpy(target)
+    with own_chance(seed):
+        network = nn.Sequential(
+            nn.Conv2d(known.shape[1], CHANNELS, 3), nn.BatchNorm2d(CHANNELS), nn.ReLU(),
+            nn.Conv2d(CHANNELS, CHANNELS, 3), nn.BatchNorm2d(CHANNELS), nn.ReLU(),
+            nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(CHANNELS, len(codes)),
+        )  # fmt: skip
+        fit(
+            network,
+            lambda rows: cross_entropy(network(known[rows]), truth[rows]),
+            len(known),
+            num_steps=NUM_STEPS, batch_size=min(BATCH_SIZE, len(known)), peak_lr=PEAK_LR,
+        )  # fmt: skip
+        with torch.no_grad():
+            parts: list[Any] = [network(part).argmax(dim=1) for part in asked.split(4096)]
+    predicted: npt.NDArray[np.int64] = codes[torch.cat(parts).numpy()]
+    return predicted
