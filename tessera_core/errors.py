@@ -36,6 +36,14 @@ class ArtifactError(InputError):
     """A model artifact or checkpoint is unreadable, incomplete or not what it claims to be."""
 
 
+class AbsentDataError(InputError):
+    """Data that a task asks for is not there; whoever did not ask by name goes on without it."""
+
+
+class LeakageError(InputError):
+    """Something is on both sides of a split."""
+
+
 class GateError(TesseraError):
     """A gate said no: quality, promotion or audit."""
 

@@ -115,7 +115,7 @@ def examples_of(
         tile=np.full(len(draft), part.name),
         year=np.full(len(draft), part.year, np.int32),
         row=part.row[first],
-        column=part.column[first],
+        column=part.column_number[first],
         truth=draft.truth,
         group=draft.group,
         field=draft.field,
@@ -224,7 +224,8 @@ def _patch_numbers(part: "Part", size: int) -> Ints:
     if part.grid is None:
         raise InputError(f"{part.name} is a table, and a table has no patches")
     across = -(-part.grid.width // size)
-    return (part.row.astype(np.int64) // size) * across + part.column.astype(np.int64) // size
+    row, column = part.row.astype(np.int64), part.column_number.astype(np.int64)
+    return (row // size) * across + column // size
 
 
 def _patches(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draft:
@@ -264,7 +265,7 @@ def _chips(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draf
     rows = rows[np.argsort(number[rows], kind="stable")]
     place = np.searchsorted(kept, number[rows])
     chip = np.full((len(kept), size, size), NO_PIXEL, np.int64)
-    chip[place, part.row[rows] % size, part.column[rows] % size] = np.arange(len(rows))
+    chip[place, part.row[rows] % size, part.column_number[rows] % size] = np.arange(len(rows))
     group = _read_group(part, benchmark)[rows]
     # A chip is whole: its first d-pixel says for all of them which group it is.
     starts = np.searchsorted(place, np.arange(len(kept)))

@@ -203,7 +203,7 @@ def _map_tile(
         year=part.year,
         grid=part.grid,
         row=part.row,
-        column=part.column,
+        column=part.column_number,
         embedding=embedding,
         crop_type=np.nan_to_num(codes).astype(np.int64),
     )
@@ -218,7 +218,8 @@ def _identity(benchmark: Benchmark, part: Part, draft: Draft) -> bytes:
     """Return a digest of which units a task has and what is true of them."""
     content = hashlib.sha256(f"{benchmark.name}/{part.name}/{part.year}".encode())
     truth = np.nan_to_num(draft.truth, nan=-1.0e9)
-    for values in (part.row[draft.rows], part.column[draft.rows], draft.unit, truth, draft.group):
+    row, column = part.row[draft.rows], part.column_number[draft.rows]
+    for values in (row, column, draft.unit, truth, draft.group):
         content.update(np.ascontiguousarray(values).tobytes())
     content.update(repr(draft.label_codes).encode())
     return content.digest()

@@ -11,8 +11,6 @@ from tessera_core.evaluate.estimates import is_tested
 from tessera_core.evaluate.score import TaskResult
 from tessera_core.records.predictions import PREDICTIONS
 
-PREDICTIONS_NAME: Final = "predictions.parquet"
-
 
 def predictions_table(results: Mapping[str, TaskResult]) -> pa.Table:
     """Return the predictions of all scored tasks, in a fixed order; tested units only."""

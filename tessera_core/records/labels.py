@@ -15,7 +15,11 @@ UNLABELLED: Final = 0
 CLASS_RASTER: Final = "crop_type.tif"
 GROUP_RASTER: Final = "parcel_id.tif"
 HEIGHT_RASTER: Final = "canopy_height.tif"
-RASTERS: Final = (CLASS_RASTER, GROUP_RASTER, HEIGHT_RASTER)
+RASTERS: Final = (
+    CLASS_RASTER, GROUP_RASTER, HEIGHT_RASTER, "biomass.tif", "burn_date.tif", "land_cover.tif",
+)  # fmt: skip
+"""Any of them makes a folder one of labels; benchmarks may name others beside them."""
+
 LEGEND_NAME: Final = "legend.json"
 MAX_PARCELS: Final = 10_000_000
 """Field ids of one raster lie below this."""
@@ -72,13 +76,18 @@ def label_sources(folders: list[Path], root: Path) -> tuple[FileDigest, ...]:
     return tuple(digest_file(path, root) for path in paths if path.is_file())
 
 
-def read_legend(folders: list[Path]) -> dict[int, str]:
-    """Return class names by code from ``legend.json`` where there is one."""
+def read_legend(folders: list[Path], key: str = "crop_type") -> dict[int, str]:
+    """Return class names by code from ``legend.json`` where there is one.
+
+    Args:
+        folders: Where to look; a later folder's name for a code wins.
+        key: Which raster's names.
+    """
     names: dict[int, str] = {}
     for folder in folders:
         path = folder / LEGEND_NAME
         if path.is_file():
-            stored = read_json(path).get("crop_type", {})
+            stored = read_json(path).get(key, {})
             names.update({int(code): str(name) for code, name in stored.items()})
     return names
 
@@ -97,24 +106,44 @@ def read_labels(
         x: (N,) eastings, metres.
         y: (N,) northings, metres.
     """
-    values = {}
-    for name, missing in ((CLASS_RASTER, 0.0), (GROUP_RASTER, 0.0), (HEIGHT_RASTER, np.nan)):
-        found = np.full(len(x), missing)
-        for number, folder in enumerate(folders):
-            if not (folder / name).is_file():
-                continue
-            sampled = _sample(folder / name, epsg, x, y, missing)
-            if name == GROUP_RASTER:
-                # Field ids are only unique within one raster.
-                sampled = np.where(sampled > 0, sampled + number * MAX_PARCELS, 0)
-            is_open = np.isnan(found) if np.isnan(missing) else found == missing
-            found = np.where(is_open, sampled, found)
-        values[name] = found
+    codes = read_label(folders, CLASS_RASTER, epsg, x, y)
+    parcels = read_label(folders, GROUP_RASTER, epsg, x, y)
     return Labels(
-        crop_type=values[CLASS_RASTER].astype(np.int64),
-        parcel=values[GROUP_RASTER].astype(np.int64),
-        canopy_height_m=values[HEIGHT_RASTER],
+        crop_type=np.nan_to_num(codes).astype(np.int64),
+        parcel=np.nan_to_num(parcels).astype(np.int64),
+        canopy_height_m=read_label(folders, HEIGHT_RASTER, epsg, x, y),
     )
+
+
+def read_label(
+    folders: list[Path],
+    name: str,
+    epsg: npt.NDArray[np.int32],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return one raster's values at pixel centres, (N,), NaN where none reaches or says no data.
+
+    In rasters of codes and ids 0 is kept as 0, but gives way to a later folder's value.
+
+    Args:
+        folders: Where to look; the first raster that labels a pixel wins.
+        name: File name of the raster.
+        epsg: (N,) UTM zone of each position.
+        x: (N,) eastings, metres.
+        y: (N,) northings, metres.
+    """
+    found = np.full(len(x), np.nan)
+    for number, folder in enumerate(folders):
+        if not (folder / name).is_file():
+            continue
+        sampled = _sample(folder / name, epsg, x, y, np.nan)
+        if name == GROUP_RASTER:
+            # Field ids are only unique within one raster.
+            sampled = np.where(sampled > 0, sampled + number * MAX_PARCELS, sampled)
+        is_open = np.isnan(found) | ((found == UNLABELLED) & ~np.isnan(sampled))
+        found = np.where(is_open, sampled, found)
+    return found
 
 
 def _holds_labels(folder: Path) -> bool:

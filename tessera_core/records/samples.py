@@ -105,6 +105,17 @@ def write_tile(tile: TileSeries, scenes: Iterable[Scene], folder: Path) -> int:
 
     All observations are kept, obscured ones too: the mask policy stays a choice of the reader.
     """
+    table = tile_table(tile)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(table, folder / SAMPLES_NAME)
+    ordered = sorted(scenes, key=lambda scene: (scene.collection, scene.acquired, scene.href))
+    scene_table = pa.Table.from_pylist([asdict(scene) for scene in ordered], schema=SCENES)
+    write_table(scene_table, folder / SCENES_NAME)
+    return int(table.num_rows)
+
+
+def tile_table(tile: TileSeries) -> pa.Table:
+    """Return the d-pixels of a tile as rows of the samples schema."""
     rows, columns = np.nonzero(tile.inside)
     x, y = tile.grid.centres()
     arrays: dict[str, pa.Array] = {
@@ -120,13 +131,7 @@ def write_tile(tile: TileSeries, scenes: Iterable[Scene], folder: Path) -> int:
     }
     metadata = {"tile": tile.name, "year": tile.year, "grid": asdict(tile.grid)}
     schema = with_metadata(SAMPLES, metadata)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pa.table([arrays[name] for name in schema.names], schema=schema)
-    write_table(table, folder / SAMPLES_NAME)
-    ordered = sorted(scenes, key=lambda scene: (scene.collection, scene.acquired, scene.href))
-    scene_table = pa.Table.from_pylist([asdict(scene) for scene in ordered], schema=SCENES)
-    write_table(scene_table, folder / SCENES_NAME)
-    return len(rows)
+    return pa.table([arrays[name] for name in schema.names], schema=schema)
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -174,7 +179,12 @@ def read_row_groups(
 def read_tile(folder: Path) -> TileSamples:
     """Read one partition folder."""
     table = read_table(folder / SAMPLES_NAME, SAMPLES)
-    metadata = metadata_of(table.schema, folder / SAMPLES_NAME)
+    return tile_samples(table, folder / SAMPLES_NAME)
+
+
+def tile_samples(table: pa.Table, where: Path) -> TileSamples:
+    """Return rows of the samples schema as arrays; ``where`` names their source in errors."""
+    metadata = metadata_of(table.schema, where)
     return TileSamples(
         name=metadata["tile"],
         year=metadata["year"],

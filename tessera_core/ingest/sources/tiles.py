@@ -10,7 +10,6 @@ from tessera_core.domain.grid import TileGrid
 from tessera_core.domain.scl import scl_from_mask
 from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries
 from tessera_core.errors import InputError, SceneError
-from tessera_core.ingest.config import IngestConfig
 from tessera_core.ingest.sources import TileRef
 from tessera_core.ingest.tiling import check_pixel_size
 from tessera_core.records.files import FileDigest, digest_file, read_json
@@ -30,10 +29,16 @@ REQUIRED: Final = (
 class TileDirectories:
     """One tile directory, or a folder of them."""
 
-    def __init__(self, config: IngestConfig, root: Path) -> None:
+    def __init__(self, base: Path, root: Path, year: int | None = None) -> None:
+        """Look for tiles.
+
+        Args:
+            base: A tile directory, or a folder of them.
+            root: Folder that digests name files from.
+            year: Of directories that do not say theirs.
+        """
         self._root = root
-        self._year = config.year
-        base = root / config.path
+        self._year = year
         if (base / BANDS).is_file():
             self._folders = {base.resolve().name: base}
         else:

@@ -14,7 +14,7 @@ from tessera_core.testing.settings import ingest_settings
 
 @pytest.fixture(scope="module")
 def from_directory(shared_data: Path) -> TileSeries:
-    source = TileDirectories(ingest_settings(source="tiles", path="flanders-2018"), shared_data)
+    source = TileDirectories(shared_data / "flanders-2018", shared_data)
     (ref,) = source.tiles()
     return source.read(ref)[0]
 

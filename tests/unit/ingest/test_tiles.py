@@ -13,7 +13,6 @@ from tessera_core.errors import InputError, SceneError
 from tessera_core.ingest.sources.tiles import REQUIRED, TileDirectories
 from tessera_core.testing.catalogues import write_raster
 from tessera_core.testing.directories import tile_arrays, tile_document, write_tile_directory
-from tessera_core.testing.settings import ingest_settings
 from tessera_core.testing.tiles import make_grid, make_tile
 
 TILE = make_tile(name="here", year=2018, seed=5)
@@ -27,7 +26,7 @@ def write(folder: Path, tile: TileSeries = TILE, document=None, **changes) -> Pa
 
 
 def open_tiles(root: Path, path: str = "here", **changes) -> TileDirectories:
-    return TileDirectories(ingest_settings(source="tiles", path=path, **changes), root)
+    return TileDirectories(root / path, root, **changes)
 
 
 def read_only_tile(root: Path, path: str = "here", **changes) -> TileSeries:

@@ -1,0 +1,130 @@
+"""A long-form table: one row per d-pixel and acquisition, with a table of labels beside it.
+
+Columns of the series: ``pixel_id, sensor`` (``S2`` or ``S1``), ``doy`` (1..366), ``valid``, the ten
+S2 bands (reflectance x 10000), ``VV, VH`` (scaled dB) and, where both orbits occur, ``orbit``. The
+labels have ``pixel_id``, ``year`` and whatever a benchmark asks for.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tessera_core.domain.backscatter import MISSING, SCALED_MAX
+from tessera_core.domain.bands import S1_BANDS, S2_BANDS
+from tessera_core.domain.dpixel import DPixels, Series, radar_series
+from tessera_core.domain.tile import MAX_DAY
+from tessera_core.errors import RecordError
+
+S2_COLUMNS: Final = tuple(band.name for band in S2_BANDS)
+S1_COLUMNS: Final = tuple(band.name for band in S1_BANDS)
+NEEDED: Final = ("pixel_id", "sensor", "doy", "valid", *S2_COLUMNS, *S1_COLUMNS)
+NEEDED_LABELS: Final = ("pixel_id", "year")
+OPTICAL: Final = "S2"
+RADAR: Final = "S1"
+DESCENDING: Final = "descending"
+MAX_REFLECTANCE: Final = 65535
+
+Frame = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LongTable:
+    """N d-pixels and their labels, in the order of the labels."""
+
+    pixels: DPixels
+    """The observations."""
+
+    columns: Frame
+    """Column of the labels -> (N,)."""
+
+    year: int
+    """Year of the labels, the latest of several."""
+
+
+def read_long_table(path: Path, labels: Path) -> LongTable:
+    """Read both tables; d-pixels without a label are left out.
+
+    Raises:
+        RecordError: A table is unreadable, lacks a column, or names a d-pixel twice; a label has no
+            observation; a day is out of range.
+    """
+    series, known = _read(path, NEEDED), _read(labels, NEEDED_LABELS)
+    ids = known["pixel_id"]
+    unique, first = np.unique(ids, return_index=True)
+    if len(unique) != len(ids):
+        twice = np.setdiff1d(np.arange(len(ids)), first)[0]
+        raise RecordError(f"{labels} labels d-pixel {ids[twice]} twice; expected one row each")
+    if len(lost := np.setdiff1d(ids, series["pixel_id"])):
+        raise RecordError(
+            f"{labels} labels d-pixel {lost[0]}, which {path} does not hold ({len(lost)} in all)"
+        )
+    place = np.searchsorted(unique, series["pixel_id"])
+    place = np.minimum(place, len(unique) - 1)
+    has_label = unique[place] == series["pixel_id"]
+    # first[place] is the row of the labels; a stable sort brings each d-pixel's rows together.
+    owner = np.where(has_label, first[place], -1)
+    day = series["doy"]
+    if ((day < 1) | (day > MAX_DAY)).any():
+        raise RecordError(f"{path}: day of year {day.max()} or {day.min()}, expected 1..{MAX_DAY}")
+    sensor = series["sensor"].astype(str)
+    if len(unknown := np.setdiff1d(sensor, [OPTICAL, RADAR])):
+        raise RecordError(f"{path}: sensor {unknown[0]!r}, expected {OPTICAL} or {RADAR}")
+    orbit = series.get("orbit", np.full(len(day), "ascending")).astype(str)
+    is_radar = has_label & (sensor == RADAR)
+    pixels = DPixels(
+        optical=_optical(series, owner, has_label & (sensor == OPTICAL), len(ids)),
+        ascending=_radar(series, owner, is_radar & (orbit != DESCENDING), len(ids)),
+        descending=_radar(series, owner, is_radar & (orbit == DESCENDING), len(ids)),
+    )
+    return LongTable(pixels=pixels, columns=known, year=int(known["year"].max()))
+
+
+def _read(path: Path, needed: tuple[str, ...]) -> Frame:
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RecordError(f"cannot read {path}: {error}") from error
+    for name in needed:
+        if name not in table.column_names:
+            raise RecordError(
+                f"{path} has no column {name}, expected {', '.join(needed)}; has "
+                f"{', '.join(table.column_names)}"
+            )
+    if not table.num_rows:
+        raise RecordError(f"{path} has no row")
+    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+
+
+def _optical(series: Frame, owner: Any, chosen: npt.NDArray[np.bool_], num: int) -> Series:
+    rows, offsets = _ordered(series, owner, chosen, num)
+    values = np.stack([series[band][rows] for band in S2_COLUMNS], axis=1).astype(np.float64)
+    complete = np.isfinite(values).all(axis=1)
+    values = np.where(complete[:, None], values, 0)
+    valid = series["valid"][rows].astype(bool) & (values > 0).any(axis=1)
+    stored = np.clip(np.round(values), 0, MAX_REFLECTANCE).astype(np.uint16)
+    day = series["doy"][rows].astype(np.uint16)
+    return Series(values=stored, day_of_year=day, offsets=offsets, valid=valid)
+
+
+def _radar(series: Frame, owner: Any, chosen: npt.NDArray[np.bool_], num: int) -> Series:
+    rows, offsets = _ordered(series, owner, chosen, num)
+    values = np.stack([series[band][rows] for band in S1_COLUMNS], axis=1).astype(np.float64)
+    usable = np.isfinite(values) & series["valid"][rows].astype(bool)[:, None]
+    stored = np.clip(np.round(np.where(usable, values, MISSING)), 0, SCALED_MAX).astype(np.int16)
+    return radar_series(stored, series["doy"][rows].astype(np.uint16), offsets)
+
+
+def _ordered(
+    series: Frame, owner: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_], num: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the chosen rows by d-pixel and, within it, as they stand; and where each starts."""
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.argsort(owner[rows], kind="stable")]
+    counts = np.bincount(owner[rows], minlength=num)
+    return rows, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

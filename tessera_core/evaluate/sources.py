@@ -1,0 +1,226 @@
+"""Where the d-pixels of a task come from: the run's samples, tile directories, long-form tables.
+
+All are read part by part, and a part knows its labels: rasters at pixel centres, or the columns
+of a table.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tessera_core.domain.dpixel import DPixels
+from tessera_core.domain.grid import TileGrid
+from tessera_core.errors import AbsentDataError, InputError, did_you_mean
+from tessera_core.evaluate.long_table import read_long_table
+from tessera_core.ingest.sources.tiles import OPTIONAL, REQUIRED, TileDirectories
+from tessera_core.records.benchmarks import Benchmark, DataSource, Source
+from tessera_core.records.files import FileDigest, digest_file
+from tessera_core.records.labels import (
+    CLASS_RASTER,
+    GROUP_RASTER,
+    LEGEND_NAME,
+    UNLABELLED,
+    read_label,
+)
+from tessera_core.records.samples import (
+    TileSamples,
+    list_tiles,
+    read_tile,
+    tile_samples,
+    tile_table,
+)
+from tessera_core.records.selection_fields import selection_fields
+
+Floats = npt.NDArray[np.float64]
+
+HIDDEN_RASTERS: Final = (CLASS_RASTER, GROUP_RASTER)
+"""What a field that chooses among encoders must not show to a report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """One tile and year of a source, or a whole table."""
+
+    name: str
+    """Of the tile or the table."""
+
+    year: int
+    """Calendar year."""
+
+    grid: TileGrid | None
+    """Where the pixels lie; None for tables."""
+
+    row: npt.NDArray[np.int32]
+    """(N,), pixel row in the grid, or row of the table."""
+
+    column_number: npt.NDArray[np.int32]
+    """(N,), pixel column in the grid, or 0."""
+
+    epsg: npt.NDArray[np.int32]
+    """(N,), CRS of the positions."""
+
+    x: Floats
+    """(N,), easting in metres, or longitude in degrees."""
+
+    y: Floats
+    """(N,), northing in metres, or latitude in degrees."""
+
+    pixels: DPixels
+    """N d-pixels."""
+
+    read: Callable[[str], npt.NDArray[Any]]
+    """Name of a raster or column -> its values, (N,)."""
+
+    def raster(self, name: str) -> Floats:
+        """Return a label raster at the pixels, (N,), NaN where it says nothing."""
+        if self.grid is None:
+            raise InputError(f"{self.name} is a table and has no raster {name}; name a column")
+        return np.asarray(self.read(name), np.float64)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of the labels, (N,); raises InputError where there is none."""
+        if self.grid is not None:
+            raise InputError(f"{self.name} is a tile and has no column {name}; name a raster")
+        return self.read(name)
+
+
+def read_parts(
+    data: DataSource, samples: Path, label_folders: list[Path], base: Path
+) -> Iterator[Part]:
+    """Yield the parts of a source, one in memory at a time.
+
+    Args:
+        data: Which source.
+        samples: The run's own samples.
+        label_folders: Label rasters beside the run's scenes.
+        base: Folder of benchmark data.
+
+    Raises:
+        AbsentDataError: The source is not there.
+        SceneError, RecordError: It is there and cannot be read.
+    """
+    if data.kind == Source.SAMPLES:
+        yield from _sample_parts(samples, label_folders)
+    elif data.kind == Source.TILES:
+        yield from _tile_parts(_located(base, data.path))
+    else:
+        yield _table_part(_located(base, data.path), _located(base, data.labels))
+
+
+def source_files(
+    benchmark: Benchmark, label_folders: list[Path], base: Path, root: Path
+) -> tuple[FileDigest, ...]:
+    """Return the digests of what a task reads from outside the run; nothing where it is absent."""
+    asked = {benchmark.truth.raster, benchmark.group.raster, GROUP_RASTER, LEGEND_NAME} - {None}
+    data = benchmark.data
+    if data.kind == Source.SAMPLES:
+        paths = [folder / str(name) for folder in label_folders for name in sorted(map(str, asked))]
+    elif data.kind == Source.TILES:
+        folder = base / str(data.path)
+        tiles = [folder, *sorted(folder.glob("*/"))]
+        names = [*REQUIRED, *OPTIONAL, *sorted(map(str, asked))]
+        paths = [tile / name for tile in tiles for name in names]
+    else:
+        paths = [base / str(data.path), base / str(data.labels)]
+    return tuple(_digest(path, base, root) for path in paths if path.is_file())
+
+
+def _digest(path: Path, base: Path, root: Path) -> FileDigest:
+    """Return a file's digest, named from the root, or from the data folder if that is outside."""
+    inside = path.resolve().is_relative_to(root.resolve())
+    return digest_file(path, root if inside else base)
+
+
+def _located(base: Path, name: str | None) -> Path:
+    """Return a path below the folder of benchmark data.
+
+    Raises:
+        AbsentDataError: It is not there.
+        InputError: A link leads out of the folder.
+    """
+    path = base / str(name)
+    if not path.exists():
+        raise AbsentDataError(
+            f"there is no {path}; put the data there, or set evaluate.benchmark_data to the folder "
+            "that holds it"
+        )
+    if not path.resolve().is_relative_to(base.resolve()):
+        raise InputError(f"{path} leads out of {base}; copy the data instead of linking it")
+    return path
+
+
+def _sample_parts(samples: Path, label_folders: list[Path]) -> Iterator[Part]:
+    folders = list_tiles(samples)
+    if not folders:
+        raise AbsentDataError(f"there are no samples in {samples}; run `tessera ingest` first")
+    hidden = selection_fields(label_folders)
+    for folder in folders:
+        tile = read_tile(folder)
+        yield _grid_part(tile, _without_selected(tile, label_folders, hidden))
+
+
+def _without_selected(
+    tile: TileSamples, folders: list[Path], hidden: npt.NDArray[np.int64]
+) -> Callable[[str], Floats]:
+    """Return a reader of rasters that hides the crops of fields that choose among encoders."""
+    epsg = np.full(len(tile), tile.grid.epsg, np.int32)
+
+    def read(name: str) -> Floats:
+        values = read_label(folders, name, epsg, tile.x, tile.y)
+        if name in HIDDEN_RASTERS:
+            parcel = read_label(folders, GROUP_RASTER, epsg, tile.x, tile.y)
+            values = np.where(np.isin(parcel, hidden), UNLABELLED, values)
+        return values
+
+    return read
+
+
+def _tile_parts(folder: Path) -> Iterator[Part]:
+    source = TileDirectories(folder, folder)
+    for ref in source.tiles():
+        series, _ = source.read(ref)
+        tile = tile_samples(tile_table(series), folder)
+        place = [folder if (folder / REQUIRED[0]).is_file() else folder / ref.name]
+        yield _grid_part(tile, _without_selected(tile, place, np.empty(0, np.int64)))
+
+
+def _grid_part(tile: TileSamples, read: Callable[[str], Floats]) -> Part:
+    return Part(
+        name=tile.name,
+        year=tile.year,
+        grid=tile.grid,
+        row=tile.row,
+        column_number=tile.column,
+        epsg=np.full(len(tile), tile.grid.epsg, np.int32),
+        x=tile.x,
+        y=tile.y,
+        pixels=tile.pixels,
+        read=read,
+    )
+
+
+def _table_part(path: Path, labels: Path) -> Part:
+    table = read_long_table(path, labels)
+    num = len(table.pixels)
+
+    def read(name: str) -> npt.NDArray[Any]:
+        if name not in table.columns:
+            raise InputError(f"{labels} has no column {name}. {did_you_mean(name, table.columns)}")
+        return table.columns[name]
+
+    return Part(
+        name=path.stem,
+        year=table.year,
+        grid=None,
+        row=np.arange(num, dtype=np.int32),
+        column_number=np.zeros(num, np.int32),
+        epsg=np.full(num, 4326, np.int32),
+        x=np.asarray(table.columns.get("lon", np.zeros(num)), np.float64),
+        y=np.asarray(table.columns.get("lat", np.arange(num)), np.float64),
+        pixels=table.pixels,
+        read=read,
+    )

@@ -1,0 +1,28 @@
+"""The schema of out-of-fold predictions, which evaluation writes and promotion reads."""
+
+from typing import Final
+
+import pyarrow as pa
+
+PREDICTIONS_NAME: Final = "predictions.parquet"
+
+PREDICTIONS: Final = pa.schema(
+    [
+        pa.field("task", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("tile", pa.string()),
+        pa.field("year", pa.int32()),
+        pa.field("row", pa.int32()),
+        pa.field("column", pa.int32()),
+        pa.field("label", pa.int32()),
+        pa.field("group", pa.int64()),
+        pa.field("region", pa.string()),
+        pa.field("fold", pa.int32()),
+        pa.field("truth", pa.float64()),
+        pa.field("predicted", pa.float64()),
+    ]
+)
+"""One row is one unit (and label) of one model of one task; class codes or values.
+
+``group`` is what goes whole into ``fold``: resample it, not units.
+"""
