@@ -5,7 +5,7 @@ takes the first 1, 5, 10 ... of each class, or 1, 10, 30 ... per cent of all. La
 the smaller ones and all models see the same labels, so that curves differ by models alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -20,7 +20,7 @@ from tessera_core.evaluate.heads.few_shot import predict_few_shot
 from tessera_core.evaluate.heads.forest import predict_forest, predict_forest_value
 from tessera_core.evaluate.heads.linear import predict_ridge
 from tessera_core.evaluate.heads.multilabel import predict_multilabel
-from tessera_core.evaluate.lineup import Features
+from tessera_core.evaluate.lineup import Features, Head
 from tessera_core.evaluate.splits import Fold
 from tessera_core.pretrain.probe import predict_linear, standardise
 
@@ -160,7 +160,7 @@ def rank_within(classes: Ints) -> Ints:
     return rank
 
 
-def _draws(folds: Sequence[Fold], settings: EvaluateConfig, label: str) -> list[Draw]:
+def _draws(folds: Sequence[Fold], settings: EvaluateConfig, label: str) -> Iterable[Draw]:
     """Return the draws; a fold is held out in turn."""
     from tqdm import tqdm
 
@@ -170,8 +170,7 @@ def _draws(folds: Sequence[Fold], settings: EvaluateConfig, label: str) -> list[
         fold = folds[number % len(folds)]
         test = np.sort(rng.permutation(fold.test)[:MAX_TEST_UNITS])
         draws.append(Draw(pool=rng.permutation(fold.train), test=test, seed=number))
-    bar: list[Draw] = tqdm(draws, desc=label, leave=False, disable=None)
-    return bar
+    return tqdm(draws, desc=label, leave=False, disable=None)
 
 
 def _models(
@@ -186,6 +185,8 @@ def _models(
     num_trees = min(settings.num_trees, CURVE_TREES)
     encoders = [name for name in ("encoder", "random_encoder") if name in features]
     models: dict[str, Predict] = {}
+    heads: dict[str, tuple[Head, str]]
+    forest: Head | None
     if kind == Kind.REGRESSION:
         heads = {f"{name}/ridge": (predict_ridge, name) for name in encoders}
         forest = partial(predict_forest_value, num_trees=num_trees, seed=draw.seed)

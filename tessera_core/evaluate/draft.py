@@ -156,7 +156,8 @@ def _read_truth(part: "Part", benchmark: Benchmark) -> Floats:
     """Return truth (N,) as numbers, NaN where it is not known."""
     asked = benchmark.truth
     if asked.raster is not None:
-        truth = part.raster(asked.raster).copy()
+        empty = 0.0 if benchmark.kind == Kind.CHANGE else np.nan
+        truth = part.raster(asked.raster, empty).copy()
     else:
         truth = np.asarray(part.column(str(asked.column)), np.float64).copy()
     if benchmark.kind == Kind.REGRESSION:

@@ -24,8 +24,8 @@ MIN_GROUPS_PER_REGION: Final = 5
 
 def is_tested(predicted: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Return which units have a prediction, (U,)."""
-    finite = np.isfinite(predicted)
-    return finite if finite.ndim == 1 else finite.all(axis=1)
+    finite = np.isfinite(predicted).reshape(len(predicted), -1)
+    return np.asarray(finite.all(axis=1))
 
 
 def tallies(

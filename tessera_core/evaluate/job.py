@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tessera_core.errors import ArtifactError, ConfigError, RecordError
 from tessera_core.evaluate.featurise import Encoders, featurise
 from tessera_core.evaluate.gather import Gathered, gather, places_of
-from tessera_core.evaluate.predictions import PREDICTIONS_NAME, predictions_table
+from tessera_core.evaluate.predictions import predictions_table
 from tessera_core.evaluate.score import score_task
 from tessera_core.evaluate.sources import source_files
 from tessera_core.evaluate.tracking import EVALUATION_NAME
@@ -26,6 +26,7 @@ from tessera_core.records.files import (
     write_json,
 )
 from tessera_core.records.manifest import Manifest, find_differences, write_manifest
+from tessera_core.records.predictions import PREDICTIONS_NAME
 from tessera_core.records.samples import write_table
 from tessera_core.records.typed import plain
 

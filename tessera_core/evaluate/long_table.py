@@ -104,7 +104,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> Frame:
 def _optical(series: Frame, owner: Any, chosen: npt.NDArray[np.bool_], num: int) -> Series:
     rows, offsets = _ordered(series, owner, chosen, num)
     values = np.stack([series[band][rows] for band in S2_COLUMNS], axis=1).astype(np.float64)
-    complete = np.isfinite(values).all(axis=1)
+    complete = np.asarray(np.isfinite(values).all(axis=1))
     values = np.where(complete[:, None], values, 0)
     valid = series["valid"][rows].astype(bool) & (values > 0).any(axis=1)
     stored = np.clip(np.round(values), 0, MAX_REFLECTANCE).astype(np.uint16)

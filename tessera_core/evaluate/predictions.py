@@ -1,7 +1,6 @@
 """Out-of-fold predictions as rows, so that two versions can be compared unit by unit."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt

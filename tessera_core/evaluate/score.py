@@ -22,6 +22,7 @@ from tessera_core.evaluate.splits import (
     transfer_folds,
     year_folds,
 )
+from tessera_core.evaluate.tracking import SCORED
 from tessera_core.pretrain.probe import MIN_CLASSES
 from tessera_core.records.benchmarks import Benchmark
 
@@ -29,7 +30,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Featurise = Callable[[Examples], Features]
 
-SCORED: Final = "scored"
 SKIPPED: Final = "skipped"
 
 TRANSFER_MODELS: Final = (

@@ -72,20 +72,25 @@ class Part:
     pixels: DPixels
     """N d-pixels."""
 
-    read: Callable[[str], npt.NDArray[Any]]
-    """Name of a raster or column -> its values, (N,)."""
+    read: Callable[[str, float], npt.NDArray[Any]]
+    """Name of a raster or column, what "no data" in a raster means -> its values, (N,)."""
 
-    def raster(self, name: str) -> Floats:
-        """Return a label raster at the pixels, (N,), NaN where it says nothing."""
+    def raster(self, name: str, empty: float = np.nan) -> Floats:
+        """Return a label raster at the pixels, (N,), NaN where it says nothing.
+
+        Args:
+            name: File name.
+            empty: What "no data" inside the raster means.
+        """
         if self.grid is None:
             raise InputError(f"{self.name} is a table and has no raster {name}; name a column")
-        return np.asarray(self.read(name), np.float64)
+        return np.asarray(self.read(name, empty), np.float64)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column of the labels, (N,); raises InputError where there is none."""
         if self.grid is not None:
             raise InputError(f"{self.name} is a tile and has no column {name}; name a raster")
-        return self.read(name)
+        return self.read(name, np.nan)
 
 
 def read_parts(
@@ -165,12 +170,12 @@ def _sample_parts(samples: Path, label_folders: list[Path]) -> Iterator[Part]:
 
 def _without_selected(
     tile: TileSamples, folders: list[Path], hidden: npt.NDArray[np.int64]
-) -> Callable[[str], Floats]:
+) -> Callable[[str, float], Floats]:
     """Return a reader of rasters that hides the crops of fields that choose among encoders."""
     epsg = np.full(len(tile), tile.grid.epsg, np.int32)
 
-    def read(name: str) -> Floats:
-        values = read_label(folders, name, epsg, tile.x, tile.y)
+    def read(name: str, empty: float) -> Floats:
+        values = read_label(folders, name, epsg, tile.x, tile.y, empty)
         if name in HIDDEN_RASTERS:
             parcel = read_label(folders, GROUP_RASTER, epsg, tile.x, tile.y)
             values = np.where(np.isin(parcel, hidden), UNLABELLED, values)
@@ -188,7 +193,7 @@ def _tile_parts(folder: Path) -> Iterator[Part]:
         yield _grid_part(tile, _without_selected(tile, place, np.empty(0, np.int64)))
 
 
-def _grid_part(tile: TileSamples, read: Callable[[str], Floats]) -> Part:
+def _grid_part(tile: TileSamples, read: Callable[[str, float], Floats]) -> Part:
     return Part(
         name=tile.name,
         year=tile.year,
@@ -207,7 +212,7 @@ def _table_part(path: Path, labels: Path) -> Part:
     table = read_long_table(path, labels)
     num = len(table.pixels)
 
-    def read(name: str) -> npt.NDArray[Any]:
+    def read(name: str, empty: float) -> npt.NDArray[Any]:
         if name not in table.columns:
             raise InputError(f"{labels} has no column {name}. {did_you_mean(name, table.columns)}")
         return table.columns[name]

@@ -4,21 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tessera_core.evaluate.tasks.result import SCORED
 from tessera_core.ports import Tracker
 from tessera_core.records.files import read_json
 
 EVALUATION_NAME: Final = "evaluation.json"
 REPORT_NAME: Final = "report.html"
-FIGURES: Final = ("curve.png", "confusion.png", "pca_map.png")
+SCORED: Final = "scored"
 
 
 def log_evaluation(folder: Path, tracker: Tracker) -> None:
     """Log scores, figures and report of an evaluation folder."""
     log_scores(tracker, read_json(folder / EVALUATION_NAME))
-    for name in (REPORT_NAME, EVALUATION_NAME, *FIGURES):
-        if (folder / name).is_file():
-            tracker.log_artifact(folder / name, "evaluation")
+    for path in (folder / REPORT_NAME, folder / EVALUATION_NAME, *sorted(folder.glob("*.png"))):
+        tracker.log_artifact(path, "evaluation")
 
 
 def log_scores(tracker: Tracker, evaluation: Mapping[str, Any]) -> None:
@@ -28,17 +26,16 @@ def log_scores(tracker: Tracker, evaluation: Mapping[str, Any]) -> None:
     number of labels per class as the step, so that a tracking server draws it by itself.
     """
     tracker.log_metrics(0, flat_metrics(evaluation))
-    curve = evaluation["tasks"]["crop_type"]["curve"]
-    if curve is None:
-        return
-    for position, count in enumerate(curve["labels_per_class"]):
-        tracker.log_metrics(
-            count,
-            {
-                f"crop_type/curve/{metric_name(model)}": series["mean"][position]
-                for model, series in curve["series"].items()
-            },
-        )
+    for name, report in evaluation["tasks"].items():
+        curve = report["curve"]
+        for position, count in enumerate(curve["labels_per_class"] if curve else ()):
+            tracker.log_metrics(
+                count,
+                {
+                    f"{name}/curve/{metric_name(model)}": series["mean"][position]
+                    for model, series in curve["series"].items()
+                },
+            )
 
 
 def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -59,7 +56,7 @@ def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
 def metric_name(model: str) -> str:
     """Return a model or difference as one segment that tracking servers accept.
 
-    >>> metric_name("encoder/linear - raw_forest")
+    >>> metric_name("encoder/linear - raw/forest")
     'encoder_linear_minus_raw_forest'
     """
     return model.replace(" - ", "_minus_").replace("/", "_")

@@ -121,6 +121,7 @@ def read_label(
     epsg: npt.NDArray[np.int32],
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64],
+    empty: float = np.nan,
 ) -> npt.NDArray[np.float64]:
     """Return one raster's values at pixel centres, (N,), NaN where none reaches or says no data.
 
@@ -132,12 +133,13 @@ def read_label(
         epsg: (N,) UTM zone of each position.
         x: (N,) eastings, metres.
         y: (N,) northings, metres.
+        empty: What "no data" inside a raster means; 0 where a raster marks only what happened.
     """
     found = np.full(len(x), np.nan)
     for number, folder in enumerate(folders):
         if not (folder / name).is_file():
             continue
-        sampled = _sample(folder / name, epsg, x, y, np.nan)
+        sampled = _sample(folder / name, epsg, x, y, empty)
         if name == GROUP_RASTER:
             # Field ids are only unique within one raster.
             sampled = np.where(sampled > 0, sampled + number * MAX_PARCELS, sampled)
@@ -175,9 +177,9 @@ def _sample(
     epsg: npt.NDArray[np.int32],
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64],
-    missing: float,
+    empty: float,
 ) -> npt.NDArray[np.float64]:
-    """Return the raster's values at positions (nearest), ``missing`` outside or at nodata."""
+    """Return the raster's values at positions (nearest), NaN outside, ``empty`` at nodata."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -196,10 +198,10 @@ def _sample(
     # Other zones are other places: a region may span several.
     inside = (epsg == crs.to_epsg()) & (row >= 0) & (row < values.shape[0])
     inside &= (column >= 0) & (column < values.shape[1])
-    sampled = np.full(len(x), missing)
+    sampled = np.full(len(x), np.nan)
     sampled[inside] = values[row[inside], column[inside]]
-    unknown = np.isnan(sampled)
+    unknown = inside & np.isnan(sampled)
     if nodata is not None:
-        unknown |= sampled == nodata
-    sampled[unknown] = missing
+        unknown |= inside & (sampled == nodata)
+    sampled[unknown] = empty
     return sampled

@@ -106,6 +106,16 @@ class Paths:
         return self.root / "data" / "sweeps"
 
     @property
+    def evaluations(self) -> Path:
+        """Evaluations of versions, one folder per model and protocol."""
+        return self.root / "data" / "evaluations"
+
+    @property
+    def comparisons(self) -> Path:
+        """Comparisons of two versions, one folder per pair and protocol."""
+        return self.root / "data" / "comparisons"
+
+    @property
     def model_cache(self) -> Path:
         """Artifacts fetched from the registry, by digest; may be deleted."""
         return self.root / "data" / "cache" / "models"

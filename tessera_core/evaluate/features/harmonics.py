@@ -61,4 +61,4 @@ def _fit(series: Series, values: npt.NDArray[np.float64]) -> npt.NDArray[np.floa
     penalty = np.full(NUM_TERMS, PENALTY)
     penalty[0] = 1e-6
     terms = np.linalg.solve(gram + np.diag(penalty), moment)
-    return terms.transpose(0, 2, 1).reshape(num, num_bands * NUM_TERMS)
+    return np.asarray(terms.transpose(0, 2, 1).reshape(num, num_bands * NUM_TERMS), np.float64)

@@ -41,7 +41,8 @@ def predict_mlp_value(
 
     mean, deviation = target.mean(), target.std() or 1.0
     scaled = ((target - mean) / deviation).astype(np.float32)[:, None]
-    return _run(train, scaled, test, 1, mse_loss, seed)[:, 0].astype(np.float64) * deviation + mean
+    output = _run(train, scaled, test, 1, mse_loss, seed)[:, 0].astype(np.float64)
+    return np.asarray(output * deviation + mean)
 
 
 def _run(
