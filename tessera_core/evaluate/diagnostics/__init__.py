@@ -1,0 +1,12 @@
+"""What embeddings are like before anyone fits a head on them.
+
+::
+
+    spectrum     RankMe, singular values      stability    two date halves of one d-pixel
+    uniformity   spread over the sphere       stripes      what orbits leave within a field
+    fields       between and within fields    coding       what int8 takes away
+    gather       all of them for one model, as plain JSON
+
+Each is one number with a range and a good end, or None with the reason. None of them says that a
+version is better: they say where to look when a score is not what it was.
+"""
