@@ -11,8 +11,14 @@ import torch
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.sampling import SPARSE_LENGTH
 from tessera_core.errors import ArtifactError, InputError
-from tessera_core.evaluate.bridge.verdict import Bridge, build_bridge
-from tessera_core.evaluate.diagnostics.reading import rounded
+from tessera_core.evaluate.bridge.verdict import (
+    MIN_ANCHORS_PER_VALUE,
+    Bridge,
+    build_bridge,
+    map_error,
+)
+from tessera_core.evaluate.diagnostics.reading import DIGITS, rounded
+from tessera_core.evaluate.features import NUM_RAW_FEATURES, raw_features
 from tessera_core.evaluate.geometry import Ints, draw_groups
 from tessera_core.model.artifact import load_artifact
 from tessera_core.model.embed import ModelArtifact, embed_pixels
@@ -50,7 +56,9 @@ def compare_models(
         seed: Draws anchors and deals them to folds.
 
     Returns:
-        The content of comparison.json, and the bridge with its map.
+        The content of comparison.json, and the bridge with its map. ``raw_error`` is what an
+        affine map from the raw series' monthly values to the champion's embeddings leaves: a
+        bridge that is not clearly below it owes nothing to the challenger. None with few anchors.
 
     Raises:
         InputError: The arrays do not fit together, or too few anchors are left for a bridge.
@@ -72,7 +80,11 @@ def compare_models(
     comparison = {
         "champion": describe_model(champion),
         "challenger": describe_model(challenger),
-        "bridge": bridge.to_dict() | {"left_out": len(drawn) - len(known)},
+        "bridge": {
+            **bridge.to_dict(),
+            "raw_error": _raw_error(old[known], drawn.take(known), groups[rows], seed),
+            "left_out": len(drawn) - len(known),
+        },
         "time_ratio": time_ratio(champion, challenger, drawn),
     }
     return comparison, bridge
@@ -135,6 +147,14 @@ def time_ratio(
         "num_pixels": len(few),
     }
     return rounded(measured)
+
+
+def _raw_error(
+    champion_ND: npt.NDArray[np.float32], pixels: DPixels, groups: Ints, seed: int
+) -> float | None:
+    if len(pixels) < MIN_ANCHORS_PER_VALUE * (NUM_RAW_FEATURES + 1):
+        return None
+    return round(map_error(raw_features(pixels), champion_ND, groups, seed), DIGITS)
 
 
 def _seconds(model: ModelArtifact, pixels: DPixels) -> float:
