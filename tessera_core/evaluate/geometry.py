@@ -15,8 +15,8 @@ Values = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-PER_GROUP: Final = 32
-"""Rows of one field that say most of what all of its rows say."""
+PER_GROUP: Final = 8
+"""Rows of one field that say most of what all of its rows say; more fields say more."""
 
 CHUNK: Final = 512
 """Rows whose distances to all others are in memory at a time: 16 MB at 4096 rows."""

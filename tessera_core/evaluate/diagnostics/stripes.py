@@ -32,8 +32,9 @@ def measure_stripes(values_ND: Values, field_N: Ints, coverage_N3: Ints) -> Read
     observations. The share of the variance within such fields that a linear model of coverage
     explains (presence and logarithm of the number, per sensor and orbit), adjusted for what as
     many random variables would explain: 0 or a little below is best, 1 is stripes and nothing
-    else. ``against_fields`` is the same variance over that between fields (0 is best; from 0.1 on
-    a classifier of few labels will see stripes). ``s2`` and ``s1`` are the shares of each alone.
+    else. ``against_fields`` is the same variance over that between fields, which says whether a
+    classifier can see it: 0 is best, 1 is a stripe as strong as the crops. ``s2`` and ``s1`` are
+    the shares of each alone.
 
     Only fields that coverage differs in are looked at; without any the value is None, which says
     that nothing was looked at, not that there are no stripes. Clouds come in patches too, so a
