@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tessera_core.domain.embedding import Embedding, quantise
 from tessera_core.domain.tile import take_pixels
 from tessera_core.errors import SceneError
+from tessera_core.export.claim import claim, require_unmixed
 from tessera_core.ingest.sources.tiles import read_inside, read_series
 from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.records.arrays import write_array
@@ -56,6 +57,8 @@ def embed_directory(
 ) -> EmbeddedTile:
     """Embed every pixel of a tile directory and write two NPY files named after it.
 
+    The folder's ``model.json`` says whose embeddings it holds; those of another model are refused.
+
     Args:
         tile: Directory of arrays (method.md 1.2).
         out: Folder to write to; made when missing.
@@ -66,12 +69,15 @@ def embed_directory(
     Raises:
         SceneError: An array is missing, unreadable, or of the wrong shape, type or range.
         ArtifactError: The model cannot be cut to the width.
+        RecordError: The folder holds embeddings of another model, or is a published export.
     """
     artifact.config.output.require(how.dim)
     if out.resolve() == tile.resolve():
         raise SceneError(
             f"{out} is the tile itself, whose arrays could be overwritten; name another"
         )
+    # Before hours of work; and again when the first tile is there to be written.
+    require_unmixed(out, artifact.digest)
     values = _embed(tile, artifact, how)
     coded = quantise(values, artifact.config.output.coding)
     name = tile.resolve().name
@@ -81,6 +87,9 @@ def embed_directory(
         shape=(values.shape[0], values.shape[1]),
         num_embedded=int(np.isfinite(coded.scale).sum()),
     )
+    with storage_errors(files.values):
+        out.mkdir(parents=True, exist_ok=True)
+    claim(out, artifact.digest)
     _write(files, np.nan_to_num(values, nan=0.0) if as_float else coded.codes, coded)
     return files
 
@@ -119,8 +128,6 @@ def _write(
     files: EmbeddedTile, values: npt.NDArray[np.int8] | npt.NDArray[np.float32], coded: Embedding
 ) -> None:
     """Write both files or neither: names are given once both are complete."""
-    with storage_errors(files.values):
-        files.values.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(files.values) as first, atomic_file(files.scales) as second:
         write_array(first, values)
         write_array(second, coded.scale)

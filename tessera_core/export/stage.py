@@ -13,7 +13,7 @@ from tessera_core import __version__
 from tessera_core.errors import ArtifactError, GateError, RecordError
 from tessera_core.export.engine import export_tile
 from tessera_core.export.preview import write_preview
-from tessera_core.export.store import root_attributes, write_store
+from tessera_core.export.store import DIGEST_ATTRIBUTE, root_attributes, write_store
 from tessera_core.export.tiles import EXPORT_KIND
 from tessera_core.export.validate import validate_export
 from tessera_core.export.zones import zones_of
@@ -201,7 +201,7 @@ def _build(
         source_data=source_uris(config.ingest.path, collections),
         build_version=__version__,
     )
-    attributes["tessera:model_digest"] = champion.model_digest
+    attributes[DIGEST_ATTRIBUTE] = champion.model_digest
     attributes["tessera:samples_digest"] = identity["samples_digest"]
     samples = Manifest.read(paths.samples)
     # Real scenes embedded by a model that only knows simulated ones prove nothing either.

@@ -17,16 +17,20 @@ from tqdm import tqdm
 from zarr.codecs import BloscCodec
 
 from tessera_core.domain.bands import TILE_RESOLUTION_M
+from tessera_core.errors import RecordError
 from tessera_core.export.config import ExportConfig
 from tessera_core.export.tiles import open_array, tile_files
 from tessera_core.export.zones import PlacedTile, Zone
-from tessera_core.records.files import write_json
+from tessera_core.records.files import read_json, write_json
 
 STORE_NAME: Final = "embeddings.zarr"
 METADATA_NAME: Final = "zarr.json"
 CODES: Final = "embeddings"
 SCALES: Final = "scales"
 NO_DATA_SCALE: Final = np.inf
+DIGEST_ATTRIBUTE: Final = "tessera:model_digest"
+"""Root attribute that says whose embeddings a store holds."""
+
 COMPRESSION_LEVEL: Final = 3
 """Blosc zstd level of upstream's stores."""
 
@@ -111,8 +115,12 @@ def write_store(
         years: The time axis, the same for every zone: clients take it from the first one.
         settings: Chunk and shard size.
         attributes: Attributes of the root group.
+
+    Raises:
+        RecordError: There is a store already, of this model or another.
     """
     store = export / STORE_NAME
+    require_no_store(store, str(attributes.get(DIGEST_ATTRIBUTE, "")))
     dimensions = int(attributes["geoemb:dimensions"])
     root = zarr.create_group(store, zarr_format=3, attributes=dict(attributes))
     for zone in zones:
@@ -121,6 +129,29 @@ def write_store(
         for time, year in enumerate(years):
             _fill(group, export, zone.of_year(year), time, settings.shard_size, zone.group)
     consolidate(store)
+
+
+def require_no_store(store: Path, digest: str) -> None:
+    """Refuse to write into a store that exists; a store is written once, by one model.
+
+    Args:
+        store: The store.
+        digest: Digest of the model whose embeddings were to go there.
+
+    Raises:
+        RecordError: There is one; the message says whose.
+    """
+    if not store.exists():
+        return
+    try:
+        found = read_json(store / METADATA_NAME)["attributes"][DIGEST_ATTRIBUTE]
+    except (RecordError, KeyError, TypeError):
+        found = "unknown"
+    whose = "this model" if found == digest else f"model {str(found)[:12]}, not {digest[:12]}"
+    raise RecordError(
+        f"{store} holds embeddings of {whose}: a store is written once, and embeddings of two "
+        "models do not mix. Write a new one beside it"
+    )
 
 
 def consolidate(store: Path) -> None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from tessera_core.errors import RecordError
 from tessera_core.export.store import (
     CODES,
+    DIGEST_ATTRIBUTE,
     GEOEMB_CONVENTION,
     METADATA_NAME,
     SCALES,
@@ -109,7 +110,7 @@ def _check_root(root: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
             (quantisation.get("method"), quantisation.get("scale", {}).get("array_name")),
             ("per_pixel_scale", SCALES),
         ),
-        "tessera:model_digest": (attributes.get("tessera:model_digest"), facts["model_digest"]),
+        DIGEST_ATTRIBUTE: (attributes.get(DIGEST_ATTRIBUTE), facts["model_digest"]),
         "tessera:samples_digest": (
             attributes.get("tessera:samples_digest"),
             facts["samples_digest"],

@@ -146,6 +146,11 @@ def test_other_weights_under_the_name_are_another_version(
     assert code == 0
     assert (tmp_path / "out" / "33UXP.npy").read_bytes() == written["student/1"]
 
+    refused = tessera("embed", "--model", "student/2", "--tile", tile, "--out", tmp_path / "out")
+    assert refused[0] == 2
+    assert "those of two models do not mix. Name another folder" in refused[2]
+    assert (tmp_path / "out" / "33UXP.npy").read_bytes() == written["student/1"]
+
 
 def test_a_folder_with_an_artifact_embeds_as_the_registered_model_does(
     home: Path, at_home, tile: Path, tmp_path: Path

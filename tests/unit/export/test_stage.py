@@ -195,6 +195,25 @@ def test_other_content_under_a_published_name_is_an_error(config, paths):
         run(config, paths, OFFLINE)
 
 
+def test_an_export_of_another_model_under_the_same_name_is_refused(config, paths):
+    (manifest,) = run(config, paths, OFFLINE).outputs
+    old = Manifest.read(manifest.parent)
+    write_manifest(manifest.parent, old.kind, {**old.facts, "model_digest": "d" * 64})
+
+    with pytest.raises(RecordError, match="published before with other content: fact model_digest"):
+        run(config, paths, OFFLINE)
+
+
+def test_another_model_of_the_same_version_number_gets_a_folder_of_its_own(config, paths):
+    first = run(config, paths, OFFLINE)
+    lay_out(paths, seed=2)
+
+    second = run(config, paths, OFFLINE)
+
+    assert first.facts["model_digest"] != second.facts["model_digest"]
+    assert published(paths) == sorted([first.facts["export"], second.facts["export"]])
+
+
 def test_other_settings_are_another_export(config, paths):
     first = run(config, paths, OFFLINE)
     coarser = replace(config, export=replace(config.export, shard_size=16))
