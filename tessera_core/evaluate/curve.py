@@ -29,7 +29,7 @@ Ints = npt.NDArray[np.int64]
 METRIC: Final = "balanced_accuracy"
 """Labels are drawn evenly over classes, so the score is even over classes too."""
 
-CURVE_TREES: Final = 50
+CURVE_TREES: Final = 25
 """Trees of the forest here; hundreds of forests are fitted."""
 
 MAX_TEST_UNITS: Final = 1000

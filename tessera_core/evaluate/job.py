@@ -9,14 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tessera_core.errors import ArtifactError, ConfigError, RecordError
+from tessera_core.errors import ArtifactError, ConfigError, InputError, RecordError
 from tessera_core.evaluate.featurise import Encoders, featurise
 from tessera_core.evaluate.gather import Gathered, gather, places_of
 from tessera_core.evaluate.predictions import predictions_table
 from tessera_core.evaluate.score import score_task
 from tessera_core.evaluate.sources import source_files
 from tessera_core.evaluate.tracking import EVALUATION_NAME
-from tessera_core.records.benchmarks import Benchmark, read_benchmarks
+from tessera_core.records.benchmarks import Benchmark, Source, read_benchmarks
 from tessera_core.records.code import closure_digest
 from tessera_core.records.files import (
     FileDigest,
@@ -160,7 +160,7 @@ def write_evaluation(
         "with_baselines": with_baselines,
         "protocol": {**config.section("evaluate")},
         "tasks": {name: dict(result.report) for name, result in results.items()},
-        "diagnostics": {},
+        "diagnostics": _diagnose(artifact, gathered, benchmarks, settings.seed),
     }
     with atomic_folder(folder) as building:
         write_json(building / EVALUATION_NAME, evaluation)
@@ -169,6 +169,29 @@ def write_evaluation(
         write_report(building, evaluation)
         write_manifest(building, "evaluation", facts_of(evaluation))
     return evaluation
+
+
+def _diagnose(
+    artifact: "ModelArtifact", gathered: Gathered, benchmarks: list[Benchmark], seed: int
+) -> dict[str, Any]:
+    """Return the diagnostics of a model on the d-pixels of the first task that has fields."""
+    from tessera_core.evaluate.diagnostics.gather import diagnose_model
+
+    for each in benchmarks:
+        examples = gathered.examples.get(each.name)
+        if examples is None or each.data.kind != Source.SAMPLES or each.group.raster is None:
+            continue
+        try:
+            return {
+                "task": each.name,
+                **diagnose_model(
+                    artifact, examples.pixels, examples.group,
+                    embedding_ND=examples.embedding, seed=seed,
+                ),
+            }  # fmt: skip
+        except InputError as error:
+            return {"task": each.name, "skipped": str(error)}
+    return {"task": None, "skipped": "no task has fields with d-pixels"}
 
 
 def facts_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:

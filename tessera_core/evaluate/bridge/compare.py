@@ -18,7 +18,7 @@ from tessera_core.evaluate.bridge.verdict import (
     map_error,
 )
 from tessera_core.evaluate.diagnostics.reading import DIGITS, rounded
-from tessera_core.evaluate.features import NUM_RAW_FEATURES, raw_features
+from tessera_core.evaluate.features.monthly import NUM_RAW_FEATURES, raw_features
 from tessera_core.evaluate.geometry import Ints, draw_groups
 from tessera_core.model.artifact import load_artifact
 from tessera_core.model.embed import ModelArtifact, embed_pixels

@@ -20,18 +20,20 @@ COMPARISON_KIND: Final = "comparison"
 READABLE: Final = 0o644
 
 
-def write_comparison(folder: Path, comparison: Mapping[str, Any], bridge: Bridge) -> Manifest:
+def write_comparison(
+    folder: Path, comparison: Mapping[str, Any], bridge: Bridge | None
+) -> Manifest:
     """Write a comparison, atomically; there is no map in it where the verdict allows none.
 
     Args:
         folder: Target; an older comparison there is replaced as a whole.
         comparison: From ``compare_models``; further plain JSON values may be added.
-        bridge: From the same call.
+        bridge: From the same call; None where there were too few anchors for one.
     """
     digests = {name: comparison[name]["model_digest"] for name in ("champion", "challenger")}
     with atomic_folder(folder) as building:
         write_json(building / COMPARISON_NAME, dict(comparison))
-        if bridge.map is not None:
+        if bridge is not None and bridge.map is not None:
             save_file(
                 {
                     "matrix": np.ascontiguousarray(bridge.map.matrix_DE),
@@ -44,7 +46,7 @@ def write_comparison(folder: Path, comparison: Mapping[str, Any], bridge: Bridge
             (building / BRIDGE_NAME).chmod(READABLE)
         facts = {
             **digests,
-            "verdict": bridge.verdict.value,
+            "verdict": comparison["bridge"]["verdict"],
             "error": comparison["bridge"]["error"],
         }
         return write_manifest(building, COMPARISON_KIND, facts)
@@ -81,7 +83,7 @@ def read_bridge(folder: Path, *, champion: str, challenger: str) -> AffineMap:
                 f"{folder} was made for {name} {found[:12]!r}, not {wanted[:12]!r}; a bridge "
                 "leads from one model to one other. Compare the two that you have"
             )
-    if comparison["bridge"]["verdict"] == Verdict.INCOMPATIBLE:
+    if comparison["bridge"]["verdict"] not in (Verdict.COMPATIBLE, Verdict.BRIDGEABLE):
         raise RecordError(
             f"{folder} holds no map: {comparison['bridge']['reason']}. Keep embeddings of the two "
             "versions apart, or embed everything with one of them"

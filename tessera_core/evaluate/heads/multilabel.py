@@ -1,6 +1,5 @@
 """Several yes-or-no answers per unit; each label has a model of its own."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ def predict_multilabel(train: Floats, truth: Ints, test: Floats) -> Ints:
 def predict_multilabel_forest(
     train: Floats, truth: Ints, test: Floats, *, num_trees: int, seed: int
 ) -> Ints:
-    """Return 0 or 1 for every label, (M, L), by one random forest each."""
-    forest = partial(predict_forest, num_trees=num_trees, seed=seed)
-    return np.stack([forest(train, column, test) for column in truth.T], axis=1)
+    """Return 0 or 1 for every label, (M, L), by one forest whose trees answer for all labels."""
+    return predict_forest(train, truth, test, num_trees=num_trees, seed=seed).reshape(
+        -1, truth.shape[1]
+    )

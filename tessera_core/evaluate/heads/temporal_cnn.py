@@ -11,7 +11,7 @@ from tessera_core.evaluate.heads.checks import only_class
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
-CHANNELS: Final = 48
+CHANNELS: Final = 32
 KERNEL: Final = 5
 DENSE: Final = 128
 DROPOUT: Final = 0.3

@@ -19,7 +19,7 @@ WIDTHS: Final = (32, 64, 96)
 DROPOUT: Final = 0.1
 PEAK_LR: Final = 4e-3
 BATCH_SIZE: Final = 12
-NUM_STEPS: Final = 80
+NUM_STEPS: Final = 120
 IGNORED: Final = -100
 """What torch's loss leaves out."""
 
@@ -92,7 +92,8 @@ class UNet(nn.Module):
         self.merge = _block(2 * second, second)
         self.top = nn.ConvTranspose2d(second, first, 2, stride=2)
         self.last = _block(2 * first, first)
-        self.out = nn.Conv2d(first, num_outputs, 1)
+        # What a linear probe sees is handed to the end, so that the network starts from there.
+        self.out = nn.Conv2d(first + num_features, num_outputs, 1)
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, chips: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class UNet(nn.Module):
         coarse = self.bottom(self.pool(middle))
         middle = self.merge(torch.cat([middle, self.up(coarse)], dim=1))
         fine = self.last(torch.cat([fine, self.top(middle)], dim=1))
-        found: Tensor = self.out(fine)
+        found: Tensor = self.out(torch.cat([fine, chips], dim=1))
         return found
 
 
