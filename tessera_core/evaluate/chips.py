@@ -59,14 +59,14 @@ def predict_chips(
     forest: Head = partial(predict_forest, num_trees=settings.num_trees, seed=seed)
     pixel_models: Mapping[str, tuple[Head, str]] = {
         "encoder/linear": (predict_standardised_linear, "encoder"),
+        "encoder_int8/linear": (predict_standardised_linear, "encoder_int8"),
         "random_encoder/linear": (predict_standardised_linear, "random_encoder"),
         "raw/linear": (predict_standardised_linear, "raw"),
         "raw/forest": (forest, "raw"),
         "majority": (predict_majority, "encoder"),
     }
     chip_models = {
-        f"{name}/unet": name
-        for name in ("encoder", "encoder_int8", "random_encoder", *_released(features))
+        f"{name}/unet": name for name in ("encoder", "random_encoder", *_released(features))
     }
     predicted: dict[str, Floats] = {}
     for fold in tqdm(folds, desc="chips", leave=False, disable=None):

@@ -12,10 +12,18 @@ WEIGHT_DECAY: Final = 1e-2
 
 @contextmanager
 def own_chance(seed: int) -> Iterator[None]:
-    """Draw from a seed inside, and leave the global generator as it was found."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+    """Draw from a seed inside, on one thread, and leave both as they were found.
+
+    These networks are so small that threads wait for each other longer than they work.
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def fit(

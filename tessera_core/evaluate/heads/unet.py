@@ -19,7 +19,7 @@ WIDTHS: Final = (32, 64, 96)
 DROPOUT: Final = 0.1
 PEAK_LR: Final = 4e-3
 BATCH_SIZE: Final = 12
-NUM_STEPS: Final = 120
+NUM_STEPS: Final = 100
 IGNORED: Final = -100
 """What torch's loss leaves out."""
 

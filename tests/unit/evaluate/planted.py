@@ -1,6 +1,7 @@
 """Examples and features in which the answer is planted."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,11 @@ import numpy as np
 from tessera_core.domain.scores import Kind
 from tessera_core.evaluate.config import EvaluateConfig
 from tessera_core.evaluate.examples import Examples
+from tessera_core.evaluate.score import score_task
 from tessera_core.records.benchmarks import Benchmark, DataSource, Group, Role, Source, Truth
 from tessera_core.testing.pixels import make_pixels
 
 NUM_FEATURES = 6
-NUM_STEPS = 12
 
 SETTINGS = EvaluateConfig(
     benchmarks="data/benchmarks",
@@ -99,14 +100,34 @@ def uninformative(examples: Examples) -> dict[str, Any]:
     rng = np.random.default_rng(1)
     shape = (len(examples), NUM_FEATURES)
     noise = rng.normal(size=shape).astype(np.float32)
-    return {"encoder": noise, "encoder_int8": noise, "encoder_2": noise[:, :2], **_noise(rng, shape)}
+    embeddings = {"encoder": noise, "encoder_int8": noise, "encoder_2": noise[:, :2]}
+    return {**embeddings, **_noise(rng, shape)}
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Any]:
-    """Return what the baselines see: nothing but chance."""
-    flat = {
+    """Return what the baselines see: nothing but chance. Networks on series have tests elsewhere."""
+    return {
         name: rng.normal(size=shape).astype(np.float32)
         for name in ("random_encoder", "raw", "harmonics")
     }
-    series = rng.normal(size=(shape[0], NUM_STEPS, 3)).astype(np.float32)
-    return {**flat, "series": series}
+
+
+def made_evaluation(
+    *, num_fields: int = 6, is_simulated: bool = False, legend: dict[int, str] | None = None
+) -> dict[str, Any]:
+    """Return the content of evaluation.json: crops that are told apart, heights that are absent."""
+    crops = score_task(
+        make_benchmark(), make_examples([1, 2] * num_fields), separable, legend or {}, SETTINGS
+    )
+    heights = make_benchmark(Kind.REGRESSION, name="canopy_height", title="Canopy height")
+    skipped = score_task(heights, None, separable, {}, SETTINGS)
+    return {
+        "simulated": is_simulated,
+        "model_digest": "ab" * 32,
+        "labels_digest": "cd" * 32,
+        "protocol_digest": "ef" * 32,
+        "with_baselines": True,
+        "protocol": asdict(SETTINGS),
+        "tasks": {"crop_type": crops.report, "canopy_height": skipped.report},
+        "diagnostics": {},
+    }

@@ -1,19 +1,38 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from tessera_core.evaluate.curve import label_curve, rank_within
-from tessera_core.pretrain.probe import grouped_folds
-from tests.unit.evaluate.planted import SETTINGS, make_labelled, separable, uninformative
+from tessera_core.domain.scores import Kind
+from tessera_core.evaluate.curve import count_curve, rank_within, share_curve
+from tessera_core.evaluate.splits import split_units
+from tests.unit.evaluate.planted import (
+    SETTINGS,
+    make_benchmark,
+    make_examples,
+    separable,
+    uninformative,
+)
 
-NAMES = {10: "maize", 20: "potato", 30: "grass"}
+NAMES = ("maize", "potato", "grass")
+
+
+def divided(settings=SETTINGS, num_fields=12):
+    """Return examples of three crops, their class numbers, and folds."""
+    examples = make_examples([10 * (field % 3) for field in range(num_fields)])
+    truth = (examples.truth / 10).astype(np.int64)
+    folds = split_units(
+        make_benchmark().split, truth, examples.group, examples.position, examples.region,
+        examples.given, num_folds=settings.num_folds, seed=settings.seed,
+    )  # fmt: skip
+    return examples, truth, folds
 
 
 def curve_of(featurise, settings=SETTINGS, num_fields=12):
-    labelled = make_labelled([list(NAMES)[field % 3] for field in range(num_fields)])
-    codes = labelled.truth.astype(np.int64)
-    folds = grouped_folds(codes, labelled.group, settings.num_folds, settings.seed)
-    return label_curve(featurise(labelled), codes, folds, NAMES, settings)
+    examples, truth, folds = divided(settings, num_fields)
+    return count_curve(
+        Kind.CLASSIFICATION, featurise(examples), truth, examples.group, folds, NAMES, settings
+    )
 
 
 def test_informative_embeddings_need_few_labels_and_noise_stays_at_chance():
@@ -21,7 +40,7 @@ def test_informative_embeddings_need_few_labels_and_noise_stays_at_chance():
 
     assert series["encoder/linear"]["mean"][-1] > 0.95
     assert abs(series["random_encoder/linear"]["mean"][-1] - 1 / 3) < 0.15
-    assert abs(series["raw_forest"]["mean"][-1] - 1 / 3) < 0.15
+    assert abs(series["raw/forest"]["mean"][-1] - 1 / 3) < 0.15
 
 
 def test_every_point_has_a_mean_within_its_range():
@@ -29,7 +48,9 @@ def test_every_point_has_a_mean_within_its_range():
 
     assert curve["labels_per_class"] == [1, 4]
     assert curve["chance"] == 0.333333
-    assert set(curve["series"]) == {"encoder/linear", "random_encoder/linear", "raw_forest"}
+    assert set(curve["series"]) == {
+        "encoder/linear", "encoder/few_shot", "random_encoder/linear", "raw/forest",
+    }  # fmt: skip
     for series in curve["series"].values():
         for low, mean, high in zip(series["low"], series["mean"], series["high"], strict=True):
             assert low <= mean <= high
@@ -40,7 +61,7 @@ def test_a_count_that_a_class_cannot_reach_is_capped_and_said():
 
     # Four fields of a class, at most three of them in training, four d-pixels each.
     assert set(curve["capped"]) == {"500"}
-    assert set(curve["capped"]["500"]) == set(NAMES.values())
+    assert set(curve["capped"]["500"]) == set(NAMES)
     assert all(8 <= most <= 12 for most in curve["capped"]["500"].values())
 
 
@@ -57,3 +78,35 @@ def test_labels_of_a_draw_contain_those_of_a_smaller_one():
     rank = rank_within(classes)
 
     assert rank.tolist() == [0, 0, 1, 2, 1]
+
+
+def test_the_area_of_a_flat_curve_is_its_height():
+    curve = curve_of(separable, replace(SETTINGS, labels_per_class=(4, 8)))
+
+    assert curve["area"]["encoder/linear"]["mean"] == pytest.approx(
+        np.mean(curve["series"]["encoder/linear"]["mean"]), abs=1e-5
+    )
+
+
+def test_all_labels_score_as_much_as_few_where_few_are_enough():
+    examples, truth, folds = divided(num_fields=30)
+
+    curve = share_curve(
+        Kind.CLASSIFICATION, separable(examples), truth, examples.group, folds, 3,
+        "balanced_accuracy", SETTINGS,
+    )  # fmt: skip
+
+    assert curve["shares"] == [0.1, 1.0]
+    assert curve["series"]["encoder/linear"]["mean"][-1] > 0.95
+    assert set(curve["area"]) == set(curve["series"])
+
+
+def test_a_share_that_draws_one_class_alone_predicts_it():
+    examples, truth, folds = divided()
+
+    curve = share_curve(
+        Kind.CLASSIFICATION, separable(examples), truth, examples.group, folds, 3,
+        "balanced_accuracy", replace(SETTINGS, label_shares=(0.001,)),
+    )  # fmt: skip
+
+    assert curve["series"]["encoder/linear"]["mean"][0] == pytest.approx(1 / 3, abs=1e-6)

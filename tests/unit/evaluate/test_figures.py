@@ -8,16 +8,28 @@ from tessera_core.evaluate.figures import (
     draw_map,
     save_png,
 )
-from tessera_core.evaluate.labelled import MappedTile
+from tessera_core.evaluate.gather import MappedTile
 from tessera_core.testing.tiles import make_grid
 
-CURVE = {
-    "chance": 0.5,
-    "num_draws": 3,
-    "labels_per_class": [1, 10],
-    "series": {
-        model: {"mean": [0.6, 0.7], "low": [0.5, 0.6], "high": [0.7, 0.8]}
-        for model in ("encoder/linear", "random_encoder/linear", "raw_forest")
+REPORT = {
+    "title": "Crop type",
+    "classes": {"maize": {}, "grass": {}},
+    "confusion": {"model": "encoder/linear", "counts": [[3, 1], [0, 0]]},
+    "curve": {
+        "metric": "balanced_accuracy",
+        "chance": 0.5,
+        "num_draws": 3,
+        "labels_per_class": [1, 10],
+        "series": {
+            model: {"mean": [0.6, 0.7], "low": [0.5, 0.6], "high": [0.7, 0.8]}
+            for model in ("encoder/linear", "random_encoder/linear", "raw/forest")
+        },
+    },
+    "shares": {
+        "metric": "r2",
+        "num_draws": 3,
+        "shares": [0.01, 1.0],
+        "series": {"encoder/ridge": {"mean": [-9, 0.7], "low": [-11, 0.6], "high": [-8, 0.8]}},
     },
 }
 
@@ -36,9 +48,11 @@ def tiles(*, code=0):
 
 def draw(name, *, is_simulated=False):
     if name == "curve":
-        return draw_curve(CURVE, is_simulated=is_simulated)
+        return draw_curve(REPORT, "curve", is_simulated=is_simulated)
+    if name == "shares":
+        return draw_curve(REPORT, "shares", is_simulated=is_simulated)
     if name == "confusion":
-        return draw_confusion(["maize", "grass"], [[3, 1], [0, 0]], is_simulated=is_simulated)
+        return draw_confusion(REPORT, is_simulated=is_simulated)
     return draw_map(tiles(code=3), {3: "maize"}, is_simulated=is_simulated)
 
 
@@ -48,7 +62,7 @@ def texts_of(figure):
     )
 
 
-@pytest.mark.parametrize("name", ["curve", "confusion", "map"])
+@pytest.mark.parametrize("name", ["curve", "shares", "confusion", "map"])
 def test_equal_numbers_give_equal_bytes(name, tmp_path):
     for number in range(2):
         save_png(draw(name), tmp_path / f"{number}.png")
@@ -59,7 +73,7 @@ def test_equal_numbers_give_equal_bytes(name, tmp_path):
     assert b"matplotlib" not in first.lower()
 
 
-@pytest.mark.parametrize("name", ["curve", "confusion", "map"])
+@pytest.mark.parametrize("name", ["curve", "shares", "confusion", "map"])
 def test_figures_of_simulated_scenes_say_so(name):
     assert "simulated scenes" in texts_of(draw(name, is_simulated=True))
     assert "simulated" not in texts_of(draw(name, is_simulated=False))
@@ -88,3 +102,10 @@ def test_a_map_without_truth_has_one_panel():
 
 def test_a_class_keeps_its_colour_whatever_order_it_comes_in():
     assert class_colours([5, 1, 9]) == class_colours([9, 5, 1])
+
+
+def test_a_very_bad_start_does_not_flatten_a_curve_of_r2():
+    low, high = draw("shares").axes[0].get_ylim()
+
+    assert -0.6 < low < 0
+    assert 0.8 < high < 1
