@@ -38,6 +38,9 @@ class RegisteredModel:
     receipt: str
     """Digest of the evaluation receipt the version was registered with."""
 
+    override: str = ""
+    """Who made it champion whatever the rule said, and why; empty where the rule decided."""
+
 
 class ModelRegistry(Protocol):
     """Where model versions and the champion and challenger aliases live."""

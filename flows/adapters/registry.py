@@ -18,7 +18,8 @@ from tessera_core.domain.bands import ORBITS
 from tessera_core.errors import ArtifactError
 from tessera_core.ports import RegisteredModel
 from tessera_core.records.code import environment_versions
-from tessera_core.register.promotion import CHALLENGER, CHAMPION
+from tessera_core.register.gate import CHALLENGER, CHAMPION
+from tessera_core.register.stage import OVERRIDE_TAG
 
 ARTIFACT_KEY: Final = "tessera"
 PYFUNC_CODE: Final = Path(__file__).with_name("pyfunc.py")
@@ -174,4 +175,5 @@ def _describe(version: Any) -> RegisteredModel:
         version=str(version.version),
         model_digest=version.tags.get(DIGEST_TAG, ""),
         receipt=version.tags.get(RECEIPT_TAG, ""),
+        override=version.tags.get(OVERRIDE_TAG, ""),
     )

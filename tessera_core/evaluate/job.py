@@ -7,7 +7,7 @@ on tasks that did not exist when it was trained.
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import ArtifactError, ConfigError, InputError, RecordError
 from tessera_core.evaluate.featurise import Encoders, featurise
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
     from tessera_core.model.embed import ModelArtifact
     from tessera_core.records.paths import Paths
-
-DIGITS_OF_DIGEST: Final = 12
 
 
 def benchmarks_of(config: "PlatformConfig", paths: "Paths") -> list[Benchmark]:
@@ -108,8 +106,7 @@ def evaluate_model(
         config = replace(config, evaluate=replace(config.evaluate, tasks=tasks))
     artifact = load_artifact(artifact_folder, best_device())
     protocol = protocol_digest(config, paths)
-    name = f"{artifact.digest[:DIGITS_OF_DIGEST]}-{protocol[:DIGITS_OF_DIGEST]}"
-    folder = paths.evaluations / name
+    folder = paths.evaluation_of(artifact.digest, protocol)
     if not _is_there(folder, with_baselines=with_baselines):
         write_evaluation(folder, artifact, config, paths, protocol, with_baselines=with_baselines)
     return folder

@@ -10,7 +10,7 @@ from tessera_core.domain.dpixel import DPixels, concatenate
 from tessera_core.errors import InputError, RecordError
 from tessera_core.evaluate.draft import draft_units
 from tessera_core.evaluate.gather import places_of
-from tessera_core.evaluate.job import DIGITS_OF_DIGEST, benchmarks_of, protocol_digest
+from tessera_core.evaluate.job import benchmarks_of, protocol_digest
 from tessera_core.evaluate.sources import read_parts
 from tessera_core.records.benchmarks import Benchmark, Source
 
@@ -44,8 +44,7 @@ def compare_versions(
     champion = load_artifact(champion_folder, best_device())
     challenger = load_artifact(challenger_folder, best_device())
     protocol = protocol_digest(config, paths)
-    digests = [digest[:DIGITS_OF_DIGEST] for digest in (champion.digest, challenger.digest)]
-    folder = paths.comparisons / f"{digests[0]}-{digests[1]}-{protocol[:DIGITS_OF_DIGEST]}"
+    folder = paths.comparison_of(champion.digest, challenger.digest, protocol)
     try:
         read_comparison(folder)
     except RecordError:

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+DIGITS_OF_NAME: Final = 12
+"""Digits of a digest that name a folder; who reads the folder checks the whole digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,15 +109,14 @@ class Paths:
         """Tables of sweeps, one folder per base and grid."""
         return self.root / "data" / "sweeps"
 
-    @property
-    def evaluations(self) -> Path:
-        """Evaluations of versions, one folder per model and protocol."""
-        return self.root / "data" / "evaluations"
+    def evaluation_of(self, model_digest: str, protocol_digest: str) -> Path:
+        """Return where a version's answers to a protocol are kept, whoever asks again."""
+        return self.root / "data" / "evaluations" / _joined(model_digest, protocol_digest)
 
-    @property
-    def comparisons(self) -> Path:
-        """Comparisons of two versions, one folder per pair and protocol."""
-        return self.root / "data" / "comparisons"
+    def comparison_of(self, champion: str, challenger: str, protocol_digest: str) -> Path:
+        """Return where the comparison of two model digests under a protocol is kept."""
+        name = _joined(champion, challenger, protocol_digest)
+        return self.root / "data" / "comparisons" / name
 
     @property
     def model_cache(self) -> Path:
@@ -128,3 +131,7 @@ class Paths:
     def receipt(self, stage: str) -> Path:
         """Return the path of a stage's current receipt."""
         return self.data / "receipts" / f"{stage}.json"
+
+
+def _joined(*digests: str) -> str:
+    return "-".join(digest[:DIGITS_OF_NAME] for digest in digests)

@@ -2,7 +2,8 @@
 
 ::
 
-    promotion   candidate + champion -> decision with reasons
+    gate        evidence -> decision with reasons and numbers
+    evidence    what the gate looks at, from records on disk
     card        what the version is, for people
     stage       version, decision, aliases, and the champion's artifact for export
 """

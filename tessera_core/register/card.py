@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tessera_core.records.receipt import Receipt
-from tessera_core.register.promotion import Decision
+from tessera_core.register.gate import Decision
 
 SIMULATED = (
     "> Trained and scored on **simulated** scenes: the numbers prove the machinery, "

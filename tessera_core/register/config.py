@@ -7,22 +7,35 @@ from tessera_core.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterConfig:
-    """What the registry calls the model and when a challenger becomes champion."""
+    """What the registry calls the model, and limits of the promotion rule.
+
+    How much worse a task may get is the task's own margin, in its definition.
+    """
 
     model_name: str
     """Registered model name; letters, digits, ``_`` and ``-``."""
 
-    min_gain: float
-    """Least gain in probe accuracy over the champion for promotion."""
+    max_region_loss: float
+    """Largest tolerated fall of a task's metric in any one region."""
 
-    max_height_loss: float
-    """Largest tolerated fall in canopy-height R2 against the champion."""
+    max_int8_loss: float
+    """Largest tolerated loss of int8 codes against float32 values, in a task's metric."""
+
+    max_time_ratio: float
+    """Largest tolerated time per d-pixel, over the champion's."""
+
+    max_size_ratio: float
+    """Largest tolerated number of parameters, over the champion's."""
 
     def __post_init__(self) -> None:
-        """Check the name and the margins."""
+        """Check the name and the limits."""
         if not self.model_name or not self.model_name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(
                 f"register.model_name is {self.model_name!r}, expected letters, digits, _ or -"
             )
-        if self.min_gain < 0 or self.max_height_loss < 0:
-            raise ConfigError("register.min_gain and max_height_loss must be 0 or more")
+        for name in ("max_region_loss", "max_int8_loss"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"register.{name} is {getattr(self, name)}, expected 0 or more")
+        for name in ("max_time_ratio", "max_size_ratio"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"register.{name} is {getattr(self, name)}, expected above 0")

@@ -6,13 +6,14 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.errors import InputError, RecordError
+from tessera_core.errors import GateError, InputError, RecordError
 from tessera_core.records.files import FileDigest, atomic_folder, read_json, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.receipt import Receipt
 from tessera_core.register.card import render_card
-from tessera_core.register.promotion import CHAMPION, Decision, Scores, decide
+from tessera_core.register.evidence import read_evidence
+from tessera_core.register.gate import CHALLENGER, CHAMPION, Decision, decide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tessera_core.records.paths import Paths
 
 REGISTRATION_NAME = "registration.json"
+OVERRIDE_TAG = "tessera.override"
+"""Who made a version champion against or without the rule, and why."""
 
 
 def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
@@ -49,10 +52,10 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     rule = config.section("register")
     if known is not None and _is_settled(paths.registration, known, incumbent, evaluate, rule):
         return _outcome(paths)
-    decision = _decide(incumbent, model.digest, evaluate, config, paths)
+    decision, evidence = _decide(incumbent, known, model.digest, evaluate, config, paths)
     tags = _tags(config, ports, model, pretrain, evaluate)
     version = known or registry.register(paths.model, tags)
-    reasons = {"tessera.reasons": "; ".join(decision.reasons)}
+    reasons = {"tessera.reasons": "; ".join(decision.reasons), OVERRIDE_TAG: ""}
     if not version.receipt:
         # Imported weights are registered before they are scored; this run is their first score.
         version = replace(version, receipt=evaluate.digest)
@@ -60,12 +63,20 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     registry.set_alias(decision.alias, version.version, reasons)
     champion = version if decision.alias == CHAMPION else incumbent
     if champion is None:
-        raise RecordError("the registry lost its champion while this run was deciding; run again")
+        raise GateError(
+            f"version {version.version} may not serve, and there is no champion beside it: "
+            f"{'; '.join(decision.reasons)}"
+        )
     record = {
         "model_name": config.register.model_name,
         "candidate": _describe(version, pretrain.digest, evaluate.digest),
         "champion": _champion_record(champion, paths),
-        "decision": {"alias": decision.alias, "reasons": list(decision.reasons)},
+        "decision": {
+            "alias": decision.alias,
+            "reasons": list(decision.reasons),
+            "numbers": dict(decision.numbers),
+        },
+        "evidence": evidence,
         "rule": rule,
     }
     with atomic_folder(paths.registration) as folder:
@@ -81,15 +92,27 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
 
 def _decide(
     incumbent: RegisteredModel | None,
+    known: RegisteredModel | None,
     model_digest: str,
     evaluate: Receipt,
     config: PlatformConfig,
     paths: Paths,
-) -> Decision:
+) -> tuple[Decision, dict[str, str]]:
+    """Return the decision, and the digests of what it rests on."""
     if incumbent is not None and incumbent.model_digest == model_digest:
-        return Decision(alias=CHAMPION, reasons=("this model is the champion already",))
-    champion = None if incumbent is None else Scores.from_facts(_archived(incumbent, paths).facts)
-    return decide(Scores.from_facts(evaluate.facts), champion, config.register)
+        reason = incumbent.override or "this model is the champion already"
+        return Decision(alias=CHAMPION, reasons=(reason,)), {}
+    if incumbent is not None and incumbent.override and known is not None:
+        reason = (
+            f"version {incumbent.version} serves because {incumbent.override}; this version was "
+            "known by then, and only a new one can take over by the rule"
+        )
+        return Decision(alias=CHALLENGER, reasons=(reason,)), {}
+    champion = None if incumbent is None else incumbent.model_digest
+    if incumbent is not None:
+        _archived(incumbent, paths)  # raises where the lineage has lost what it was registered with
+    evidence, sources = read_evidence(paths, evaluate, champion)
+    return decide(evidence, config.register, has_champion=incumbent is not None), sources
 
 
 def _is_settled(

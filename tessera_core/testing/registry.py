@@ -63,7 +63,11 @@ class InMemoryRegistry:
         self.aliases[alias] = version
         self.tags[version].update(tags)
         self.versions = [
-            replace(model, receipt=self.tags[model.version]["tessera.receipt.evaluate"])
+            replace(
+                model,
+                receipt=self.tags[model.version]["tessera.receipt.evaluate"],
+                override=self.tags[model.version].get("tessera.override", ""),
+            )
             for model in self.versions
         ]
         if alias == CHAMPION and self.aliases.get(CHALLENGER) == version:

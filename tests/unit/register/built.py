@@ -4,14 +4,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from tessera_core.config import PlatformConfig
 from tessera_core.model.artifact import write_artifact
 from tessera_core.ports import NullTracker, Ports, map_serially
 from tessera_core.records.code import CodeVersion
-from tessera_core.records.files import digest_file
-from tessera_core.records.manifest import Manifest
+from tessera_core.records.files import atomic_folder, digest_file, write_json
+from tessera_core.records.manifest import Manifest, write_manifest
 from tessera_core.records.paths import Paths
+from tessera_core.records.predictions import PREDICTIONS
 from tessera_core.records.receipt import Receipt, write_receipt
+from tessera_core.records.samples import write_table
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
 from tessera_core.testing.registry import InMemoryRegistry
@@ -19,34 +24,39 @@ from tessera_core.testing.registry import InMemoryRegistry
 CODE = CodeVersion(commit="c0ffee" * 6 + "c0de", dirty=False, closure="c" * 64)
 
 
-def score(mean: float) -> dict[str, float]:
-    return {"mean": mean, "low": mean - 0.02, "high": mean + 0.02}
+PROTOCOL = "d" * 64
+NUM_GROUPS, NUM_PER_GROUP = 80, 5
 
 
-def scoring_facts(
-    accuracy: float | None = 0.7, height: float | None = 0.5, labels: str = "labels-1"
-) -> dict[str, Any]:
-    """Facts of an evaluate receipt; a score of None is a skipped task."""
-    headline, skipped = {}, {}
-    if accuracy is None:
-        skipped["crop_type"] = "no crop labels"
-    else:
-        headline["crop_type"] = {
-            "encoder/linear": {"accuracy": score(accuracy), "macro_f1": score(accuracy - 0.1)},
-            "raw/linear": {"accuracy": score(0.99)},
-        }
-    if height is None:
-        skipped["canopy_height"] = "no heights"
-    else:
-        headline["canopy_height"] = {"encoder/ridge": {"r2": score(height)}}
-    tasks = ("crop_type", "canopy_height")
+def answers(task: str, model: str, share: float) -> pa.Table:
+    """Return predictions of one model, right for a share of the units of every field."""
+    num = NUM_GROUPS * NUM_PER_GROUP
+    unit = np.arange(num)
+    truth = (unit % 2).astype(np.float64)
+    # Spread evenly over fields and classes, so that a better version is better everywhere.
+    is_right = (unit * 0.6180339887) % 1 < share
+    columns = {
+        "task": np.full(num, task), "model": np.full(num, model), "tile": np.full(num, "t"),
+        "year": np.full(num, 2022), "row": unit, "column": np.zeros(num), "label": np.zeros(num),
+        "group": unit // NUM_PER_GROUP, "region": np.full(num, ""), "fold": np.zeros(num),
+        "truth": truth, "predicted": np.where(is_right, truth, 1 - truth),
+    }  # fmt: skip
+    arrays = [pa.array(columns[part.name]).cast(part.type) for part in PREDICTIONS]
+    return pa.table(arrays, schema=PREDICTIONS)
+
+
+def task_report(share: float | None) -> dict[str, Any]:
+    """Return the part of evaluation.json about one task; a share of None was skipped."""
+    score = (
+        {"accuracy": {"mean": share, "low": share - 0.02, "high": share + 0.02}} if share else None
+    )
     return {
-        "labels_digest": labels,
-        "simulated": True,
-        "status": {task: "skipped" if task in skipped else "scored" for task in tasks},
-        "skipped": skipped,
-        "headline": headline,
-    }
+        "status": "skipped" if share is None else "scored",
+        "reason": "no labels" if share is None else None,
+        "kind": "classification", "metric": "accuracy", "margin": 0.02,
+        "compared": "encoder/linear",
+        "scores": {"encoder/linear": score, "encoder_int8/linear": score} if score else {},
+    }  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,13 +92,69 @@ class Workshop:
             "num_parameters": 12_345, "num_train_pixels": 678, "num_steps": 9,
             "model_digest": manifest.digest,
         }  # fmt: skip
-        return self.record("pretrain", {"shuffle": "5" * 64}, facts, self.paths.model)
+        return self.record("pretrain", {"shuffle": self.chain["shuffle"]}, facts, self.paths.model)
 
-    def evaluate(self, **scores: Any) -> Receipt:
-        """Score the model in the workspace, as evaluate would."""
+    def evaluate(
+        self, accuracy: float | None = 0.7, other: float | None = 0.7, labels: str = "labels-1"
+    ) -> Receipt:
+        """Score the model in the workspace on two tasks, as evaluate would."""
         pretrain = Receipt.read(self.paths.receipt("pretrain"))
-        upstream = {"ingest": "1" * 64, "pretrain": pretrain.digest}
-        return self.record("evaluate", upstream, scoring_facts(**scores), None)
+        shares = {"crop_type": accuracy, "burned": other}
+        evaluation = {
+            "model_digest": self.model_digest,
+            "protocol_digest": PROTOCOL,
+            "labels_digest": labels,
+            "tasks": {name: task_report(share) for name, share in shares.items()},
+        }
+        tables = [answers(name, "encoder/linear", share) for name, share in shares.items() if share]
+        for folder in (
+            self.paths.evaluation, self.paths.evaluation_of(self.model_digest, PROTOCOL),
+        ):  # fmt: skip
+            with atomic_folder(folder) as building:
+                write_json(building / "evaluation.json", evaluation)
+                whole = pa.concat_tables([PREDICTIONS.empty_table(), *tables])
+                write_table(whole, building / "predictions.parquet")
+                write_manifest(building, "evaluation", {})
+        upstream = {"ingest": self.chain["ingest"], "pretrain": pretrain.digest}
+        facts = {
+            "simulated": True,
+            "model_digest": self.model_digest,
+            "labels_digest": labels,
+            "headline": {
+                name: {"encoder/linear": {"accuracy": task_report(share)["scores"][
+                    "encoder/linear"]["accuracy"]}}
+                for name, share in shares.items() if share
+            },
+        }  # fmt: skip
+        return self.record("evaluate", upstream, facts, None)
+
+    def compare(self, **changes: Any) -> None:
+        """Compare the served model with that of the workspace, as the flow would."""
+        served = self.registry.champion()
+        if served is None or served.model_digest == self.model_digest:
+            return
+        comparison = {
+            "champion": {"model_digest": served.model_digest, "num_parameters": 100},
+            "challenger": {"model_digest": self.model_digest, "num_parameters": 100},
+            "bridge": {"verdict": "bridgeable", "error": 0.3},
+            "time_ratio": {"median": 1.0},
+            **changes,
+        }
+        folder = self.paths.comparison_of(served.model_digest, self.model_digest, PROTOCOL)
+        with atomic_folder(folder) as building:
+            write_json(building / "comparison.json", comparison)
+            write_manifest(building, "comparison", {})
+
+    @property
+    def chain(self) -> dict[str, str]:
+        """Return digests of receipts that stand before training, writing them at first use."""
+        ingest = self.record("ingest", {}, {}, None)
+        quality = self.record("quality", {"ingest": ingest.digest}, {"verdict": "passed"}, None)
+        upstream = {"ingest": ingest.digest, "quality": quality.digest}
+        return {
+            "ingest": ingest.digest,
+            "shuffle": self.record("shuffle", upstream, {}, None).digest,
+        }
 
     def record(
         self, stage: str, upstream: dict[str, str], facts: dict[str, Any], output: Path | None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tessera_core.register.card import render_card
-from tessera_core.register.promotion import Decision
+from tessera_core.register.gate import Decision
 from tests.unit.register.built import CODE
 
 DECISION = Decision(alias="challenger", reasons=("crop accuracy fell", "height too"))
@@ -13,7 +13,7 @@ DECISION = Decision(alias="challenger", reasons=("crop accuracy fell", "height t
 
 @pytest.fixture
 def receipts(workshop):
-    return workshop.train(seed=1), workshop.evaluate(accuracy=0.7125, height=None)
+    return workshop.train(seed=1), workshop.evaluate(accuracy=0.7125, other=None)
 
 
 def card(receipts, decision=DECISION):

@@ -1,21 +1,24 @@
 """The stage: versions, aliases, the champion's artifact, and nothing done twice."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from tessera_core.errors import InputError, RecordError, TesseraError
+from tessera_core.errors import GateError, InputError, RecordError, TesseraError
 from tessera_core.model.artifact import load_artifact
 from tessera_core.ports import OFFLINE
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.register import stage
+from tests.unit.register.built import PROTOCOL
 
 
 def register(workshop, *overrides):
     config = workshop.config
     if overrides:
         config = replace(config, register=replace(config.register, **dict(overrides)))
+    workshop.compare()
     return stage.run(config, workshop.paths, workshop.ports)
 
 
@@ -90,7 +93,7 @@ def test_running_twice_changes_nothing(first):
 
 def test_facts_name_candidate_champion_decision_and_the_champions_receipts(first):
     pretrain = first.train(seed=2)
-    evaluate = first.evaluate(accuracy=0.8)
+    evaluate = first.evaluate(accuracy=0.95)
 
     facts = register(first).facts
 
@@ -109,13 +112,13 @@ def test_facts_name_candidate_champion_decision_and_the_champions_receipts(first
 
 def test_a_better_version_takes_over(first):
     first.train(seed=2)
-    first.evaluate(accuracy=0.8)
+    first.evaluate(accuracy=0.95)
 
     register(first)
 
     assert first.registry.aliases == {"champion": "2"}
     assert load_artifact(first.paths.champion).digest == first.model_digest
-    assert "gain +0.100" in first.registry.tags["2"]["tessera.reasons"]
+    assert "crop_type: accuracy 0.9" in first.registry.tags["2"]["tessera.reasons"]
 
 
 def test_a_worse_version_challenges_and_the_champions_artifact_is_fetched(first):
@@ -149,7 +152,7 @@ def test_a_challenger_run_twice_changes_nothing_either(first):
 
 def test_other_labels_make_a_challenger_with_the_reason_in_its_tags(first):
     first.train(seed=2)
-    first.evaluate(accuracy=0.9, labels="labels-2")
+    first.evaluate(accuracy=0.97, labels="labels-2")
 
     register(first)
 
@@ -158,24 +161,86 @@ def test_other_labels_make_a_challenger_with_the_reason_in_its_tags(first):
     assert "scored on other labels" in (first.paths.registration / "card.md").read_text()
 
 
-def test_the_settings_of_the_rule_are_obeyed(first):
+def test_the_settings_of_the_rule_are_obeyed_and_a_looser_one_decides_again(first):
     first.train(seed=2)
-    first.evaluate(accuracy=0.75)
+    first.evaluate(accuracy=0.95)
 
-    register(first, ("min_gain", 0.1))
+    register(first, ("max_time_ratio", 0.5))
+    strict = dict(first.registry.aliases)
+    register(first)
 
-    assert first.registry.aliases["challenger"] == "2"
+    assert strict == {"champion": "1", "challenger": "2"}
+    assert first.registry.aliases == {"champion": "2"}
+    assert len(first.registry.versions) == 2
 
 
-def test_a_looser_rule_decides_again(first):
+def test_a_gain_on_one_task_does_not_pay_for_a_loss_on_another(first):
     first.train(seed=2)
-    first.evaluate(accuracy=0.75)
-    register(first, ("min_gain", 0.1))
+    first.evaluate(accuracy=0.95, other=0.5)
+
+    facts = register(first).facts
+
+    assert facts["decision"]["alias"] == "challenger"
+    assert "burned may be worse by" in facts["decision"]["reasons"][0]
+    assert facts["decision"]["numbers"]["tasks"]["crop_type"]["is_superior"]
+
+
+def test_what_was_not_measured_holds_a_version_back_and_is_said(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.95)
+
+    facts = stage.run(first.config, first.paths, first.ports).facts
+
+    assert facts["decision"]["alias"] == "challenger"
+    assert any("were not measured" in reason for reason in facts["decision"]["reasons"])
+
+
+def test_a_champion_that_was_not_asked_the_same_cannot_be_beaten(first):
+    served = first.registry.champion().model_digest
+    first.train(seed=2)
+    first.evaluate(accuracy=0.95)
+    shutil.rmtree(first.paths.evaluation_of(served, PROTOCOL))
+
+    facts = register(first).facts
+
+    assert facts["decision"]["alias"] == "challenger"
+    assert "was not asked these questions" in facts["decision"]["reasons"][0]
+
+
+def test_samples_that_no_gate_passed_make_no_champion(workshop):
+    workshop.train(seed=1)
+    workshop.evaluate()
+    for path in workshop.paths.lineage.glob("*.json"):
+        if b'"verdict"' in path.read_bytes():
+            path.unlink()
+
+    with pytest.raises(GateError, match="quality gate of its samples was not checked"):
+        register(workshop)
+
+    assert workshop.registry.aliases == {"challenger": "1"}
+
+
+def test_what_a_person_decided_is_not_undone_by_running_again(first):
+    first.train(seed=2)
+    first.evaluate(accuracy=0.95)
+    register(first)
+    first.registry.set_alias("champion", "1", {"tessera.override": "Ann decided: seams in 2"})
+
+    facts = register(first).facts
+
+    assert first.registry.aliases == {"champion": "1", "challenger": "2"}
+    assert "Ann decided: seams in 2" in facts["decision"]["reasons"][0]
+
+
+def test_a_new_version_may_take_over_from_what_a_person_chose(first):
+    first.registry.set_alias("champion", "1", {"tessera.override": "Ann decided: it is stable"})
+    first.train(seed=2)
+    first.evaluate(accuracy=0.95)
 
     register(first)
 
     assert first.registry.aliases == {"champion": "2"}
-    assert len(first.registry.versions) == 2
+    assert first.registry.champion().override == ""
 
 
 def test_the_same_model_scored_anew_stays_champion_without_a_new_version(first):
@@ -192,7 +257,7 @@ def test_a_known_challenger_scored_better_is_promoted_without_a_new_version(firs
     first.train(seed=2)
     first.evaluate(accuracy=0.6)
     register(first)
-    first.evaluate(accuracy=0.9)
+    first.evaluate(accuracy=0.97)
 
     register(first)
 
@@ -202,7 +267,7 @@ def test_a_known_challenger_scored_better_is_promoted_without_a_new_version(firs
 
 def test_when_others_moved_the_champion_since_the_decision_is_made_again(first):
     first.train(seed=2)
-    first.evaluate(accuracy=0.8)
+    first.evaluate(accuracy=0.95)
     register(first)
     mine = first.model_digest
     first.registry.set_alias("champion", "1", {})
@@ -248,7 +313,7 @@ def test_a_changed_artifact_in_the_registry_is_refused(first, name):
 
 def test_a_damaged_model_is_refused_before_the_registry_hears_of_it(first):
     first.train(seed=2)
-    first.evaluate(accuracy=0.9)
+    first.evaluate(accuracy=0.97)
     damage(first.paths.model)
     writes = first.registry.num_writes
 
@@ -263,7 +328,7 @@ def test_a_champion_whose_receipt_is_not_in_the_lineage_is_refused(first):
     receipt = first.registry.champion().receipt
     (first.paths.lineage / f"{receipt}.json").unlink()
     first.train(seed=2)
-    first.evaluate(accuracy=0.9)
+    first.evaluate(accuracy=0.97)
 
     with pytest.raises(TesseraError, match=f"cannot read .*{receipt}"):
         register(first)
