@@ -27,7 +27,7 @@ help:  ## print this list
 	@echo
 	@echo "  PYTHON=python3.12            interpreter for the environment (3.11 to 3.13)"
 	@echo "  VENV=.venv                   where the environment lives"
-	@echo "  COMPARISON=FILE              page of `tessera compare` for make screenshots to picture too"
+	@echo "  COMPARISON=FILE              of tessera compare, pictured by make screenshots too"
 	@echo "  TORCH_FIND_LINKS=URL|FOLDER  where pip may find another build of torch, as the CPU wheels"
 
 setup: $(STAMP)  ## make .venv and install everything, once
