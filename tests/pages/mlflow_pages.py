@@ -8,6 +8,7 @@ serves the MLflow database of a finished checkout on loopback and writes one PNG
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +23,20 @@ from flows.ui import HOST, start_mlflow, stop, wait_until_ready
 from tests.pages.chromium import Page, browse, find_chromium
 
 EVALUATIONS: Final = "tessera-evaluation"
+SETTLE_S: Final = 1.0
+"""For the panel to slide away."""
+
 MAP: Final = "evaluation/pca_map.png"
 IMAGES_LOADED: Final = (
     "document.images.length > 0 && "
     "[...document.images].every(one => one.complete && one.naturalWidth > 0)"
 )
+CLOSE_ASSISTANT: Final = (
+    "document.querySelector("
+    "'[data-component-id=\"mlflow.assistant.chat_panel.close\"]')?.click() ?? true"
+)
+"""MLflow opens an assistant over a third of the page until somebody closes it."""
+
 FIGURE_LOADED: Final = "[...document.images].some(one => one.naturalWidth > 400)"
 
 
@@ -71,7 +81,7 @@ def open_version(page: Page, address: str, version: ModelVersion) -> None:
 
 def open_comparison(page: Page, address: str, pair: list[ModelVersion]) -> None:
     """Show two versions side by side with their metrics."""
-    runs = {str(one.run_id): str(one.version) for one in pair}
+    runs = {str(one.version): str(one.run_id) for one in pair}
     name = quote(json.dumps(pair[0].name))
     page.open(f"{address}/#/compare-model-versions?name={name}&runs={quote(json.dumps(runs))}")
     page.wait_for_text("Metrics", *(name for name in headline_metrics(address, pair[0])))
@@ -101,6 +111,13 @@ def open_file(page: Page, path: Path) -> None:
     page.wait_for(IMAGES_LOADED)
 
 
+def picture(page: Page, path: Path) -> None:
+    """Picture a page of MLflow's without its assistant."""
+    page.evaluate(CLOSE_ASSISTANT)
+    time.sleep(SETTLE_S)
+    page.picture(path)
+
+
 def retake(root: Path, folder: Path, comparison: Path | None) -> None:
     """Picture all pages of a finished checkout."""
     program = find_chromium()
@@ -109,15 +126,15 @@ def retake(root: Path, folder: Path, comparison: Path | None) -> None:
     name = load_context(root).config.register.model_name
     with served(root) as address, browse(program) as page:
         open_model(page, address, name)
-        page.picture(folder / "mlflow-model.png")
+        picture(page, folder / "mlflow-model.png")
         pair = versions_of(address, name)[-2:]
         open_version(page, address, pair[-1])
-        page.picture(folder / "mlflow-version.png")
+        picture(page, folder / "mlflow-version.png")
         if len(pair) == 2:
             open_comparison(page, address, pair)
-            page.picture(folder / "mlflow-compare.png")
+            picture(page, folder / "mlflow-compare.png")
         open_figure(page, address)
-        page.picture(folder / "mlflow-figure.png")
+        picture(page, folder / "mlflow-figure.png")
         if comparison is not None:
             open_file(page, comparison)
             page.picture(folder / "compare.png")
