@@ -62,7 +62,7 @@ def draw_spectra(spectra: Mapping[str, Sequence[float]], *, is_simulated: bool) 
 
     Args:
         spectra: Name -> deviation along each principal direction, descending (``spectrum`` of
-            the diagnostic ``rank``); each is drawn relative to its largest.
+            the diagnostic ``rank_me``); each is drawn relative to its largest.
         is_simulated: Whether to say that the scenes are.
     """
     colours = (NEW_COLOUR, OLD_COLOUR, "#d2691e", "#0b8457")

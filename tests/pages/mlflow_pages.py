@@ -20,9 +20,12 @@ from mlflow.entities.model_registry import ModelVersion
 
 from flows.context import load_context
 from flows.ui import HOST, start_mlflow, stop, wait_until_ready
-from tests.pages.chromium import Page, browse, find_chromium
+from tests.pages.chromium import HEIGHT, WIDTH, Page, browse, find_chromium
 
 EVALUATIONS: Final = "tessera-evaluation"
+TALL: Final = 1500
+"""Rows of pixels that show all metrics of two versions."""
+
 SETTLE_S: Final = 1.0
 """For the panel to slide away."""
 
@@ -132,7 +135,9 @@ def retake(root: Path, folder: Path, comparison: Path | None) -> None:
         picture(page, folder / "mlflow-version.png")
         if len(pair) == 2:
             open_comparison(page, address, pair)
+            page.resize(WIDTH, TALL)
             picture(page, folder / "mlflow-compare.png")
+            page.resize(WIDTH, HEIGHT)
         open_figure(page, address)
         picture(page, folder / "mlflow-figure.png")
         if comparison is not None:
