@@ -43,7 +43,7 @@ def draw_two_curves(
         if is_share(curve["metric"]):
             axes.set_ylim(0, 1)
             axes.axhline(curve["chance"], color=FAINT, lw=1, ls=(0, (1, 2)), label="chance")
-        axes.legend(frameon=False, loc="lower right", labelcolor=INK)
+        axes.legend(frameon=False, loc="upper left", ncols=3, labelcolor=INK)
         _finish(axes)
         axes.grid(axis="y", color="#e3e6e8", lw=0.8)
         axes.set_xlabel("labelled d-pixels per class", color=INK)
