@@ -182,6 +182,23 @@ def _compared_tasks(own_folder: Path, their_folder: Path) -> dict[str, Any]:
     return {"tasks": tuple(tasks), "missing": missing}
 
 
+def compared_rows(own_folder: Path, their_folder: Path) -> Iterator[tuple[str, Kind, Rows, Rows]]:
+    """Yield task, kind and both versions' answers, for tasks that both were asked alike.
+
+    Raises:
+        RecordError: An evaluation was changed since it was sealed.
+    """
+    own, theirs = (_read_folder(folder, EVALUATION_NAME) for folder in (own_folder, their_folder))
+    tables = [
+        read_table(folder / PREDICTIONS_NAME, PREDICTIONS) for folder in (own_folder, their_folder)
+    ]
+    for name in sorted({*_scored(own)} & {*_scored(theirs)}):
+        report = own["tasks"][name]
+        mine, other = (_rows(table, name, report["compared"]) for table in tables)
+        if _same_units(mine, other):
+            yield name, Kind(report["kind"]), mine, other
+
+
 def _rows(table: Any, task: str, model: str) -> Rows:
     mask = pc.and_(pc.equal(table["task"], task), pc.equal(table["model"], model))
     chosen = table.filter(mask)
