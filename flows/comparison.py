@@ -19,9 +19,7 @@ STAGES: Final = ("pretrain", "shuffle", "quality", "ingest")
 COUNTS: Final = {"ingest": ("num_pixels", "tiles"), "shuffle": ("num_pixels",)}
 
 
-def compare(
-    context: Context, first: str, second: str, out: Path | None
-) -> tuple[Path, list[str]]:
+def compare(context: Context, first: str, second: str, out: Path | None) -> tuple[Path, list[str]]:
     """Score and compare two versions and write one self-contained page.
 
     Args:
@@ -56,9 +54,7 @@ def compare(
     return page, _lines(content)
 
 
-def changes(
-    old: Mapping[str, Receipt], new: Mapping[str, Receipt]
-) -> list[dict[str, str]]:
+def changes(old: Mapping[str, Receipt], new: Mapping[str, Receipt]) -> list[dict[str, str]]:
     """Return what differs between two chains of receipts, and nothing that does not.
 
     Args:
@@ -85,14 +81,13 @@ def changes(
             rows.append(_row("code", f"{stage}: all modules it imports", *digests))
     first, last = (chain.get("ingest") for chain in (old, new))
     if first is not None and last is not None and first.sources != last.sources:
-        known = [{(one.path, one.sha256) for one in each.sources} for each in (first, last)]
-        gone, came = len(known[0] - known[1]), len(known[1] - known[0])
+        files = [{(one.path, one.sha256) for one in each.sources} for each in (first, last)]
+        gone, came = len(files[0] - files[1]), len(files[1] - files[0])
         rows.append(_row("data", "scene files", f"{gone} not in the newer", f"{came} new"))
     before, after = old["pretrain"], new["pretrain"]
     if before.code.commit != after.code.commit or before.code.dirty != after.code.dirty:
         commits = [
-            each.code.commit[:12] + " (changed since)" * each.code.dirty
-            for each in (before, after)
+            each.code.commit[:12] + " (changed since)" * each.code.dirty for each in (before, after)
         ]
         rows.append(_row("code", "commit", *commits))
     if before.environment != after.environment:

@@ -90,13 +90,16 @@ def log_evaluation_once(context: Context, tracker: Any, receipt: Receipt) -> Non
 
 
 def headline_scores(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Return ``score/<task>`` -> the score that versions are compared by, for scored tasks."""
+    """Return ``<task>_<metric>`` -> the score that versions are compared by, for scored tasks.
+
+    Without a slash, so that MLflow's pages show them before the groups of training numbers.
+    """
     return {
-        f"score/{task}": float(value["mean"])
+        f"{task}_{metric}": float(value["mean"])
         for task, models in facts["headline"].items()
         for model, metrics in models.items()
         if model == facts["compared"][task]
-        for value in metrics.values()
+        for metric, value in metrics.items()
     }
 
 

@@ -42,9 +42,7 @@ def _figures(content: Mapping[str, Any]) -> dict[str, str]:
         before = old["tasks"].get(name)
         if before is None or before["curve"] is None or report["curve"] is None:
             continue
-        figure = draw_two_curves(
-            before, report, content["names"], is_simulated=new["simulated"]
-        )
+        figure = draw_two_curves(before, report, content["names"], is_simulated=new["simulated"])
         picture = io.BytesIO()
         figure.savefig(picture, dpi=130, metadata={"Software": None}, facecolor="white")
         figures[name] = base64.b64encode(picture.getvalue()).decode()

@@ -75,6 +75,23 @@ def read_evidence(
     return Evidence(**values), sources
 
 
+def evidence_between(new: Path, old: Path, pair: Path) -> Evidence:
+    """Return what two evaluations and a comparison say, whatever else a release would check.
+
+    Args:
+        new: Evaluation folder of the version that would take over.
+        old: Evaluation folder of the other.
+        pair: Comparison of the two.
+    """
+    values: dict[str, Any] = {
+        "int8_loss": dict(_int8_losses(_read_folder(new, EVALUATION_NAME)["tasks"])),
+        **_compared_tasks(new, old),
+        **_measured(_read_folder(pair, COMPARISON_NAME)),
+        **dict.fromkeys(("canaries_pass", "quality_passed", "audit_passed"), True),
+    }
+    return Evidence(**values)
+
+
 def quality_passed(evaluate: Receipt, lineage: Path) -> bool | None:
     """Return what the quality gate said of the samples behind an evaluation, None if unknown."""
     reached: Receipt | None = evaluate

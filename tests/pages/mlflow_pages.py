@@ -91,9 +91,9 @@ def open_comparison(page: Page, address: str, pair: list[ModelVersion]) -> None:
 
 
 def headline_metrics(address: str, version: ModelVersion) -> dict[str, float]:
-    """Return the scores in the run of a version, by name."""
+    """Return the headline scores in the run of a version; all other metrics are in groups."""
     metrics = MlflowClient(address).get_run(str(version.run_id)).data.metrics
-    return {name: value for name, value in metrics.items() if name.startswith("score/")}
+    return {name: value for name, value in metrics.items() if "/" not in name}
 
 
 def open_figure(page: Page, address: str) -> None:
