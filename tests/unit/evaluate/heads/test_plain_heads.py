@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tessera_core.domain.scores import Kind
 from tessera_core.errors import InputError
 from tessera_core.evaluate.heads.boosting import predict_boosting, predict_boosting_value
 from tessera_core.evaluate.heads.constant import predict_majority, predict_mean
@@ -18,6 +19,8 @@ from tessera_core.evaluate.heads.temporal_cnn import (
     predict_temporal_cnn,
     predict_temporal_cnn_value,
 )
+from tessera_core.evaluate.score import predict_folds
+from tessera_core.evaluate.splits import Fold
 
 CLASSIFIERS = {
     "linear": predict_standardised_linear,
@@ -268,3 +271,22 @@ def test_a_neighbourhood_tells_what_its_middle_does_not():
 def test_a_neighbourhood_of_another_size_is_refused():
     with pytest.raises(InputError, match=r"\(2, 3, 3, 1\), expected \(rows, 5, 5, features\)"):
         predict_context(np.zeros((2, 3, 3, 1)), np.array([0, 1]), np.zeros((1, 3, 3, 1)), seed=0)
+
+
+def test_a_unit_is_predicted_by_a_head_that_never_saw_its_fold():
+    truth = np.array([10.0, 11.0, 12.0, 10.0, 11.0, 12.0])
+    sides = [np.array([0, 3]), np.array([1, 4])]
+    folds = [Fold(train=np.setdiff1d(np.arange(6), test), test=test) for test in sides]
+    seen = []
+
+    def remember(train, target, test):
+        seen.append(sorted(set(target.tolist())))
+        return np.full(len(test), -1)
+
+    model = (remember, "encoder")
+    features = {"encoder": np.zeros((6, 1))}
+    predicted = predict_folds(model, features, truth, Kind.CLASSIFICATION, folds)
+
+    assert seen == [[11, 12], [10, 12]]
+    assert predicted[[0, 1, 3, 4]].tolist() == [-1] * 4
+    assert np.isnan(predicted[[2, 5]]).all()
