@@ -20,13 +20,14 @@ BENCHES = $(wildcard tests/bench/bench_*.py)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 GENERATED_DATA = $(filter-out data/, $(shell git ls-files --others --ignored --exclude-standard --directory data))
 
-.PHONY: help setup run test test-slow check lint types bench ui docs golden clean clean-data clean-all
+.PHONY: help setup run test test-slow check lint types bench ui screenshots docs golden clean clean-data clean-all
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=python3.12            interpreter for the environment (3.11 to 3.13)"
 	@echo "  VENV=.venv                   where the environment lives"
+	@echo "  COMPARISON=FILE              of tessera compare, pictured by make screenshots too"
 	@echo "  TORCH_FIND_LINKS=URL|FOLDER  where pip may find another build of torch, as the CPU wheels"
 
 setup: $(STAMP)  ## make .venv and install everything, once
@@ -56,6 +57,9 @@ bench: setup  ## measure speed; prints one table per tests/bench/bench_*.py
 
 ui: setup  ## serve the MLflow and Prefect pages of your runs
 	$(BIN)/tessera ui
+
+screenshots: setup  ## retake docs/img/mlflow-*.png from this checkout's runs (needs Chromium)
+	PYTHONPATH=. $(PY) -m tests.pages.mlflow_pages . docs/img $(COMPARISON)
 
 docs: setup  ## build the documentation into site/; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet

@@ -15,6 +15,9 @@ examples:
   tessera sweep --grid pretrain.peak_lr=0.005,0.01 --grid pretrain.seed=17,18
   tessera import-weights student.pt --family v2-student --name tessera-v2
   tessera embed --model tessera-v2 --tile tiles/33UXP --out embeddings --dim 64
+  tessera benchmark tessera/1 --task crop_type     score any version on any task, later
+  tessera compare tessera/1 tessera/2              what changed and what it did, as one page
+  tessera promote 1 --by Ann --reason "seams in 2" overrule the gate; both are kept for audits
   tessera audit                                    verify every digest of the last export
   tessera ui                                       Prefect and MLflow in the browser
 
@@ -82,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     for stage, text in STAGE_HELP.items():
         _add(commands, common, stage, text, _audit if stage == "audit" else _stage)
     _add_sweep(commands, common)
+    _add_versions(commands, common)
     _add_import(commands, common)
     _add_embed(commands, common)
     ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
@@ -120,6 +124,32 @@ def _add_sweep(
         "--concurrency", type=int, default=1, metavar="N",
         help="trials at the same time, each a process; they share cores and GPUs (default: 1)",
     )  # fmt: skip
+
+
+def _add_versions(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add what is about versions: ``benchmark``, ``compare``, ``promote``."""
+    model = "NAME (its champion, else its newest version), NAME/VERSION, NAME@ALIAS or a folder"
+    text = "score any version on any task, in an MLflow run of its own"
+    parser = _add(commands, common, "benchmark", text, _benchmark)
+    parser.add_argument("model", nargs="?", help=model)
+    parser.add_argument(
+        "--task", action="append", default=[], metavar="NAME",
+        help="a task of data/benchmarks; may be repeated (default: evaluate.tasks)",
+    )  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="list the tasks and leave")
+    text = "two versions side by side: what changed, and what it did; one offline page"
+    parser = _add(commands, common, "compare", text, _compare)
+    parser.add_argument("first", help=f"the older one: {model}")
+    parser.add_argument("second", help="the newer one, likewise")
+    parser.add_argument("--out", metavar="FILE", help="page (default: in data/comparisons)")
+    text = "make a version champion by decision of a person, which is recorded"
+    parser = _add(commands, common, "promote", text, _promote)
+    parser.add_argument("version", help="number of the version")
+    parser.add_argument("--by", required=True, metavar="NAME", help="who decides")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why")
 
 
 def _add_import(
@@ -169,6 +199,50 @@ def _add_embed(
         "--bfloat16", action="store_true",
         help="multiply in bfloat16: faster where the device has it, about as inexact as int8",
     )  # fmt: skip
+
+
+def _benchmark(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context, require_writable
+    from flows.versions import benchmark, describe_benchmarks
+
+    context = load_context(chosen.root, chosen.overrides)
+    if chosen.list:
+        for line in describe_benchmarks(context):
+            say(line)
+        return 0
+    if chosen.model is None:
+        from tessera_core.errors import InputError
+
+        raise InputError("name a model, as `tessera benchmark tessera`, or --list the tasks")
+    require_writable(context.paths.root)
+    folder = benchmark(context, chosen.model, chosen.task)
+    say(f"report       {folder / 'report.html'}")
+    return 0
+
+
+def _compare(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from flows.comparison import compare
+    from flows.context import load_context, require_writable
+
+    context = load_context(chosen.root, chosen.overrides)
+    require_writable(context.paths.root)
+    page, lines = compare(context, chosen.first, chosen.second, chosen.out and Path(chosen.out))
+    for line in lines:
+        say(line)
+    say(f"page         {page}")
+    return 0
+
+
+def _promote(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context, require_writable
+    from flows.versions import promote
+
+    context = load_context(chosen.root, chosen.overrides)
+    require_writable(context.paths.root)
+    say(promote(context, chosen.version, by=chosen.by, reason=chosen.reason))
+    return 0
 
 
 def _import_weights(chosen: argparse.Namespace) -> int:
@@ -271,8 +345,9 @@ def _stage(chosen: argparse.Namespace) -> int:
     context = load_context(chosen.root, chosen.overrides)
     if chosen.name == "register":
         from flows.adapters.versioning import version_outputs
-        from flows.tasks import register
+        from flows.tasks import compare, register
 
+        compare.fn(context)
         register.fn(context, version_outputs(context.paths, ()))
         return 0
     from tessera_core.ports import OFFLINE

@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,9 @@ from tessera_core.errors import ArtifactError, InputError, RecordError
 if TYPE_CHECKING:
     import torch
 
+    from flows.adapters.registry import MlflowRegistry
     from tessera_core.model.embed import ModelArtifact
+    from tessera_core.ports import RegisteredModel
 
 EXPERIMENT: Final = "tessera-import"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -99,6 +102,20 @@ def import_weights(
     return version, target, notes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """An artifact that a reference names."""
+
+    folder: Path
+    """Its files, verified."""
+
+    name: str
+    """For people, as ``tessera v3``."""
+
+    run_id: str
+    """MLflow run that made it, empty for a folder."""
+
+
 def load_model(context: Context, reference: str, device: "torch.device") -> "ModelArtifact":
     """Return a model by ``NAME``, ``NAME/VERSION`` or ``NAME@ALIAS``, or by an artifact's folder.
 
@@ -109,11 +126,17 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
         ArtifactError: What the registry gave is not what it says.
     """
     from tessera_core.model.artifact import load_artifact
+
+    return load_artifact(find_model(context, reference).folder, device)
+
+
+def find_model(context: Context, reference: str) -> FoundModel:
+    """Return where a model lies, as ``load_model`` names it; raises as ``load_model`` does."""
     from tessera_core.records.manifest import MANIFEST_NAME
 
     # A folder that merely has the name of a model is none.
     if (Path(reference) / MANIFEST_NAME).is_file():
-        return load_artifact(Path(reference), device)
+        return FoundModel(folder=Path(reference), name=Path(reference).resolve().name, run_id="")
     from flows.adapters.registry import MlflowRegistry
 
     name, separator, which = _split(reference)
@@ -134,6 +157,21 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
             f"{reference} is no registered model, and no folder with an artifact; import one with "
             "`tessera import-weights` or train one with `tessera retrain`"
         )
+    return FoundModel(
+        folder=fetch_version(context, registry, version, name),
+        name=f"{name} v{version.version}",
+        run_id=registry.run_of(version.version),
+    )
+
+
+def fetch_version(
+    context: Context, registry: "MlflowRegistry", version: "RegisteredModel", name: str
+) -> Path:
+    """Return the folder of a version's artifact, fetched once and verified.
+
+    Raises:
+        ArtifactError: What the registry gave is not what it says.
+    """
     if not DIGEST.fullmatch(version.model_digest):
         raise ArtifactError(
             f"version {version.version} of {name} has no digest in its tags, but "
@@ -154,7 +192,7 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
                 )
             _remove(folder)
             arriving.rename(folder)
-    return load_artifact(folder, device)
+    return folder
 
 
 def _is_intact(folder: Path, digest: str) -> bool:

@@ -12,6 +12,7 @@ STAGES = ["export", "audit"]
 def release(root: str, overrides: list[str], data_versions: dict[str, str]) -> dict[str, str]:
     """Decide who is champion, publish its embeddings and certify them."""
     context = load_context(root, overrides)
+    tasks.compare(context)
     tasks.register(context, data_versions)
     tasks.export(context)
     tasks.audit(context)

@@ -14,6 +14,8 @@ from tessera_core.stages import STAGES
 
 LOSS = "loss/total"
 EVALUATED_TAG = "tessera.receipt.evaluate"
+DECIDED_TAG = "tessera.receipt.register"
+PROMOTION = "tessera-promotion"
 
 
 def run_key(context: Context) -> str:
@@ -69,13 +71,36 @@ def replay_history(context: Context, tracker: Any) -> None:
 
 
 def log_evaluation_once(context: Context, tracker: Any, receipt: Receipt) -> None:
-    """Log scores, figures and report, unless this very evaluation is in the run already."""
-    from tessera_core.evaluate.tracking import log_evaluation
+    """Log a run's evaluation: headline scores in its training run, everything in a run of its own.
+
+    An evaluation that is logged already is left as it is.
+    """
+    from flows.versions import log_evaluation_run
 
     if tracker.has_tag(EVALUATED_TAG, receipt.digest):
         return
-    log_evaluation(context.paths.evaluation, tracker)
-    tracker.set_tags({EVALUATED_TAG: receipt.digest})
+    tracker.log_metrics(0, headline_scores(receipt.facts))
+    evaluation_run = log_evaluation_run(
+        context, context.paths.evaluation, name=run_name(context), training_run=tracker.run_id,
+        receipt=receipt.digest,
+    )  # fmt: skip
+    report = context.paths.evaluation / "report.html"
+    tracker.log_artifact(report, "evaluation")
+    tracker.set_tags({EVALUATED_TAG: receipt.digest, "tessera.evaluation_run": evaluation_run})
+
+
+def headline_scores(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Return ``<task>_<metric>`` -> the score that versions are compared by, for scored tasks.
+
+    Without a slash, so that MLflow's pages show them before the groups of training numbers.
+    """
+    return {
+        f"{task}_{metric}": float(value["mean"])
+        for task, models in facts["headline"].items()
+        for model, metrics in models.items()
+        if model == facts["compared"][task]
+        for metric, value in metrics.items()
+    }
 
 
 def publish_quality(context: Context) -> None:
@@ -103,6 +128,40 @@ def publish_evaluation(context: Context, receipt: Receipt) -> None:
         for model, text in scores.items()
     ]
     create_table_artifact(table=rows, key="evaluation", description="Scores beside baselines")
+
+
+def publish_decision(context: Context, receipt: Receipt) -> None:
+    """Log a decision in its own run, and the scores on the page of the version."""
+    from flows.adapters.registry import MlflowRegistry
+    from flows.adapters.tracking import open_run
+
+    facts, folder = receipt.facts, context.paths.registration
+    evaluated = Receipt.read(context.paths.receipt("evaluate"))
+    candidate = facts["candidate"]
+    name = f"{facts['model_name']} v{candidate['version']}"
+    decision = facts["decision"]
+    with open_run(
+        context.settings, receipt.digest, f"{name}: {decision['alias']}", experiment=PROMOTION
+    ) as tracker:
+        if tracker.has_tag(DECIDED_TAG, receipt.digest):
+            return
+        tracker.log_params({f"rule.{key}": value for key, value in facts["rule"].items()})
+        for task, numbers in decision["numbers"].get("tasks", {}).items():
+            parts = ("gain", "low", "high", "margin", "champion", "challenger")
+            tracker.log_metrics(0, {f"{part}/{task}": float(numbers[part]) for part in parts})
+        for path in (folder / "registration.json", folder / "card.md"):
+            tracker.log_artifact(path, "decision")
+        tracker.set_tags(
+            {
+                DECIDED_TAG: receipt.digest,
+                "tessera.decision": decision["alias"],
+                "tessera.reasons": "; ".join(decision["reasons"]),
+                "tessera.version": candidate["version"],
+                "mlflow.note.content": "\n".join(f"- {one}" for one in decision["reasons"]),
+            }
+        )
+    registry = MlflowRegistry(context.settings, facts["model_name"], run_id="")
+    registry.log_scores(candidate["version"], headline_scores(evaluated.facts))
 
 
 def publish_links(context: Context) -> None:

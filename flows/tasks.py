@@ -8,7 +8,13 @@ from prefect.cache_policies import NO_CACHE
 from flows.adapters.mapper import is_worth_a_retry, map_as_tasks
 from flows.console import say_stage
 from flows.context import Context
-from flows.reporting import publish_evaluation, publish_quality, run_key, run_name
+from flows.reporting import (
+    publish_decision,
+    publish_evaluation,
+    publish_quality,
+    run_key,
+    run_name,
+)
 from tessera_core.ports import NullTracker, Ports
 from tessera_core.records.receipt import Receipt
 from tessera_core.stages import StageResult, run_stage
@@ -78,6 +84,14 @@ def evaluate_and_log(context: Context) -> Receipt:
     return result.receipt
 
 
+@task(name="compare", timeout_seconds=24 * 3600, **OPTIONS)
+def compare(context: Context) -> None:
+    """Ask the champion what the new model was asked; promotion needs both answers."""
+    from flows.versions import compare_with_champion
+
+    compare_with_champion(context)
+
+
 @task(name="register", timeout_seconds=3600, **OPTIONS)
 def register(context: Context, data_versions: dict[str, str]) -> Receipt:
     """Scores to version, alias and reasons."""
@@ -92,7 +106,9 @@ def register(context: Context, data_versions: dict[str, str]) -> Receipt:
             mapper=map_as_tasks,
             data_versions=data_versions,
         )
-        return _run("register", context, ports).receipt
+        receipt = _run("register", context, ports).receipt
+    publish_decision(context, receipt)
+    return receipt
 
 
 @task(name="export", timeout_seconds=24 * 3600, **OPTIONS)

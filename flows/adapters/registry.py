@@ -89,6 +89,19 @@ class MlflowRegistry:
         version = _register_version(self._client, self._name, info, tags)
         return _describe(version)
 
+    def run_of(self, version: str) -> str:
+        """Return the id of the run that made a version."""
+        return str(self._client.get_model_version(self._name, version).run_id)
+
+    def log_scores(self, version: str, scores: Mapping[str, float]) -> None:
+        """Show scores on a version's own page; versions of other tools have no such page."""
+        found = self._client.get_model_version(self._name, version)
+        if found.model_id is None or found.run_id is None:
+            return
+        run_id = str(found.run_id)
+        for name, value in scores.items():
+            self._client.log_metric(run_id, name, value, step=0, model_id=found.model_id)
+
     def fetch(self, version: str, target: Path) -> None:
         """Copy a version's artifact folder to ``target``."""
         mlflow.set_tracking_uri(self._uri)

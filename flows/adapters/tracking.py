@@ -31,7 +31,7 @@ class MlflowTracker:
     def __init__(self, client: MlflowClient, run: Run) -> None:
         self._client = client
         self.run_id: str = run.info.run_id
-        page = f"/#/experiments/{run.info.experiment_id}/runs/{self.run_id}"
+        page = _page_of(run)
         uri = client.tracking_uri
         self.address = f"{uri.rstrip('/')}{page}" if uri.startswith("http") else page
         """The run's page; without a server, its part behind the address that `make ui` prints."""
@@ -74,7 +74,14 @@ class MlflowTracker:
         """Return whether the run carries a tag with this value."""
         return bool(self._client.get_run(self.run_id).data.tags.get(name) == value)
 
-    def log_dataset(self, name: str, digest: str, facts: Mapping[str, Any]) -> None:
+    def link_to(self, run_id: str) -> str:
+        """Return another run as a Markdown link that works on the server's own pages."""
+        run = self._client.get_run(run_id)
+        return f"[{run.info.run_name}]({_page_of(run)[1:]})"
+
+    def log_dataset(
+        self, name: str, digest: str, facts: Mapping[str, Any], purpose: str = "training"
+    ) -> None:
         """Record which data was used, by content digest: MLflow's own pandas digest is none."""
         dataset = Dataset(
             name=name,
@@ -83,7 +90,7 @@ class MlflowTracker:
             source=json.dumps({"digest": digest}),
             profile=json.dumps(dict(facts)),
         )
-        tag = InputTag("mlflow.data.context", "training")
+        tag = InputTag("mlflow.data.context", purpose)
         self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
 
 
@@ -180,6 +187,10 @@ def _find(client: MlflowClient, experiment_id: str, run_key: str) -> Run | None:
         [experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{run_key}'", max_results=1
     )
     return found[0] if found else None
+
+
+def _page_of(run: Run) -> str:
+    return f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
 
 
 def _now_ms() -> int:

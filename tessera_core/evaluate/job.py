@@ -202,6 +202,7 @@ def facts_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "with_baselines": evaluation["with_baselines"],
         "seed": evaluation["protocol"]["seed"],
         "status": {name: report["status"] for name, report in tasks.items()},
+        "compared": {name: report["compared"] for name, report in tasks.items()},
         "skipped": {name: report["reason"] for name, report in tasks.items() if report["reason"]},
         "headline": {
             name: {

@@ -75,6 +75,23 @@ def read_evidence(
     return Evidence(**values), sources
 
 
+def evidence_between(new: Path, old: Path, pair: Path) -> Evidence:
+    """Return what two evaluations and a comparison say, whatever else a release would check.
+
+    Args:
+        new: Evaluation folder of the version that would take over.
+        old: Evaluation folder of the other.
+        pair: Comparison of the two.
+    """
+    values: dict[str, Any] = {
+        "int8_loss": dict(_int8_losses(_read_folder(new, EVALUATION_NAME)["tasks"])),
+        **_compared_tasks(new, old),
+        **_measured(_read_folder(pair, COMPARISON_NAME)),
+        **dict.fromkeys(("canaries_pass", "quality_passed", "audit_passed"), True),
+    }
+    return Evidence(**values)
+
+
 def quality_passed(evaluate: Receipt, lineage: Path) -> bool | None:
     """Return what the quality gate said of the samples behind an evaluation, None if unknown."""
     reached: Receipt | None = evaluate
@@ -180,6 +197,23 @@ def _compared_tasks(own_folder: Path, their_folder: Path) -> dict[str, Any]:
             else:
                 tasks.append(_task_evidence(name, mine, *rows))
     return {"tasks": tuple(tasks), "missing": missing}
+
+
+def compared_rows(own_folder: Path, their_folder: Path) -> Iterator[tuple[str, Kind, Rows, Rows]]:
+    """Yield task, kind and both versions' answers, for tasks that both were asked alike.
+
+    Raises:
+        RecordError: An evaluation was changed since it was sealed.
+    """
+    own, theirs = (_read_folder(folder, EVALUATION_NAME) for folder in (own_folder, their_folder))
+    tables = [
+        read_table(folder / PREDICTIONS_NAME, PREDICTIONS) for folder in (own_folder, their_folder)
+    ]
+    for name in sorted({*_scored(own)} & {*_scored(theirs)}):
+        report = own["tasks"][name]
+        mine, other = (_rows(table, name, report["compared"]) for table in tables)
+        if _same_units(mine, other):
+            yield name, Kind(report["kind"]), mine, other
 
 
 def _rows(table: Any, task: str, model: str) -> Rows:

@@ -55,7 +55,9 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     decision, evidence = _decide(incumbent, known, model.digest, evaluate, config, paths)
     tags = _tags(config, ports, model, pretrain, evaluate)
     version = known or registry.register(paths.model, tags)
-    reasons = {"tessera.reasons": "; ".join(decision.reasons), OVERRIDE_TAG: ""}
+    reasons = {"tessera.reasons": "; ".join(decision.reasons)}
+    if version.override and version != incumbent:
+        reasons[OVERRIDE_TAG] = ""  # what a person once said of it no longer holds
     if not version.receipt:
         # Imported weights are registered before they are scored; this run is their first score.
         version = replace(version, receipt=evaluate.digest)

@@ -105,7 +105,7 @@ def uninformative(examples: Examples) -> dict[str, Any]:
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int]) -> dict[str, Any]:
-    """Return what the baselines see: nothing but chance. Networks on series have tests elsewhere."""
+    """Return what the baselines see: chance alone. Networks on series have tests elsewhere."""
     return {
         name: rng.normal(size=shape).astype(np.float32)
         for name in ("random_encoder", "raw", "harmonics")

@@ -120,7 +120,8 @@ class Workshop:
             "simulated": True,
             "model_digest": self.model_digest,
             "labels_digest": labels,
-            "headline": {
+            "compared": dict.fromkeys(shares, "encoder/linear"),
+        "headline": {
                 name: {"encoder/linear": {"accuracy": task_report(share)["scores"][
                     "encoder/linear"]["accuracy"]}}
                 for name, share in shares.items() if share

@@ -3,24 +3,28 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tessera_core.evaluate.probes import (
-    predict_forest,
-    predict_forest_value,
-    predict_knn,
-    predict_majority,
-    predict_out_of_fold,
-    predict_ridge,
-    predict_standardised_linear,
-)
+from tessera_core.domain.scores import Kind
+from tessera_core.evaluate.heads.boosting import predict_boosting, predict_boosting_value
+from tessera_core.evaluate.heads.constant import predict_majority, predict_mean
+from tessera_core.evaluate.heads.forest import predict_forest, predict_forest_value
+from tessera_core.evaluate.heads.linear import predict_ridge, predict_standardised_linear
+from tessera_core.evaluate.heads.mlp import predict_mlp, predict_mlp_value
+from tessera_core.evaluate.heads.neighbours import predict_knn
+from tessera_core.evaluate.score import predict_folds
+from tessera_core.evaluate.splits import Fold
 
 CLASSIFIERS = {
     "linear": predict_standardised_linear,
     "knn": partial(predict_knn, num_neighbours=5),
     "forest": partial(predict_forest, num_trees=20, seed=0),
+    "boosting": partial(predict_boosting, seed=0),
+    "mlp": partial(predict_mlp, seed=0),
 }
 REGRESSORS = {
     "ridge": predict_ridge,
     "forest": partial(predict_forest_value, num_trees=30, seed=0),
+    "boosting": partial(predict_boosting_value, seed=0),
+    "mlp": partial(predict_mlp_value, seed=0),
 }
 
 
@@ -88,16 +92,35 @@ def test_the_majority_is_the_most_frequent_training_class():
     assert predicted.tolist() == [4, 4]
 
 
-def test_each_row_is_predicted_by_a_probe_that_never_saw_its_fold():
-    folds = np.array([0, 1, 2, 0, 1, 2])
-    truth = np.array([10, 11, 12, 10, 11, 12])
+@pytest.mark.parametrize("name", ["linear", "boosting", "mlp"])
+def test_training_rows_of_one_class_alone_give_that_class(name):
+    train, _ = planted(num=20)
+
+    predicted = CLASSIFIERS[name](train, np.full(20, 7), train[:3])
+
+    assert predicted.tolist() == [7, 7, 7]
+
+
+def test_the_mean_is_that_of_the_training_values():
+    assert (
+        predict_mean(np.zeros((2, 1)), np.array([1.0, 4.0]), np.zeros((3, 1))).tolist() == [2.5] * 3
+    )
+
+
+def test_a_unit_is_predicted_by_a_head_that_never_saw_its_fold():
+    truth = np.array([10.0, 11.0, 12.0, 10.0, 11.0, 12.0])
+    sides = [np.array([0, 3]), np.array([1, 4])]
+    folds = [Fold(train=np.setdiff1d(np.arange(6), test), test=test) for test in sides]
     seen = []
 
     def remember(train, target, test):
-        seen.append((sorted(set(target.tolist())), len(test)))
+        seen.append(sorted(set(target.tolist())))
         return np.full(len(test), -1)
 
-    predicted = predict_out_of_fold(remember, np.zeros((6, 1)), truth, folds)
+    model = (remember, "encoder")
+    features = {"encoder": np.zeros((6, 1))}
+    predicted = predict_folds(model, features, truth, Kind.CLASSIFICATION, folds)
 
-    assert seen == [([11, 12], 2), ([10, 12], 2), ([10, 11], 2)]
-    assert predicted.tolist() == [-1] * 6
+    assert seen == [[11, 12], [10, 12]]
+    assert predicted[[0, 1, 3, 4]].tolist() == [-1] * 4
+    assert np.isnan(predicted[[2, 5]]).all()

@@ -1,0 +1,199 @@
+"""Any registered version asked again: evaluations of their own, and two versions side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from flows.context import Context
+from tessera_core.errors import InputError
+from tessera_core.records.files import (
+    canonical_json,
+    digest_file,
+    digest_json,
+    read_json,
+    write_atomically,
+)
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+from tessera_core.records.receipt import Receipt, write_receipt
+
+EXPERIMENT: Final = "tessera-evaluation"
+TRAINING_TAG: Final = "tessera.training_run"
+NOTE_TAG: Final = "mlflow.note.content"
+EVALUATE: Final = "evaluate"
+
+
+def compare_with_champion(context: Context) -> Path | None:
+    """Ask the champion what the workspace's model was asked, and compare both.
+
+    Returns:
+        The folder of the comparison; None where there is no other champion.
+    """
+    from flows.adapters.registry import MlflowRegistry
+    from flows.models import fetch_version
+    from tessera_core.evaluate.job import evaluate_model
+    from tessera_core.evaluate.versions import compare_versions
+
+    name = context.config.register.model_name
+    registry = MlflowRegistry(context.settings, name, run_id="")
+    champion = registry.champion()
+    candidate = Manifest.read(context.paths.model).digest
+    if champion is None or champion.model_digest == candidate:
+        return None
+    served = fetch_version(context, registry, champion, name)
+    evaluate_model(served, context.config, context.paths, with_baselines=False)
+    return compare_versions(served, context.paths.model, context.config, context.paths)
+
+
+def benchmark(context: Context, reference: str, tasks: Sequence[str]) -> Path:
+    """Evaluate any version on any tasks and log it in a run of its own.
+
+    Args:
+        context: Settings and places.
+        reference: As ``load_model`` takes it.
+        tasks: Names; none = those of ``evaluate.tasks``.
+
+    Returns:
+        The folder of the evaluation.
+    """
+    from flows.models import find_model
+    from tessera_core.evaluate.job import evaluate_model
+
+    found = find_model(context, reference)
+    folder = evaluate_model(found.folder, context.config, context.paths, tuple(tasks) or None)
+    receipt = _receipt(context, folder)
+    write_receipt(receipt, folder.with_suffix(".receipt.json"), context.paths.lineage)
+    log_evaluation_run(
+        context, folder, name=found.name, training_run=found.run_id, receipt=receipt.digest
+    )
+    return folder
+
+
+def describe_benchmarks(context: Context) -> list[str]:
+    """Return a line per declared task: name, kind, role, title."""
+    from tessera_core.records.benchmarks import read_benchmark
+
+    folder = context.paths.root / context.config.evaluate.benchmarks
+    found = [read_benchmark(path) for path in sorted(folder.glob("*.yaml"))]
+    return [f"{each.name:<24} {each.kind:<15} {each.role:<10} {each.title}" for each in found]
+
+
+def promote(context: Context, version: str, *, by: str, reason: str) -> str:
+    """Make a version champion by decision of a person; return what happened.
+
+    Who, why, and what served before are kept in the lineage and as tags of the version.
+
+    Raises:
+        InputError: There is no such version, or name or reason are empty.
+    """
+    from flows.adapters.registry import MlflowRegistry
+    from tessera_core.register.gate import CHAMPION, describe_override
+    from tessera_core.register.stage import OVERRIDE_TAG
+
+    name = context.config.register.model_name
+    decision = describe_override(CHAMPION, by, reason)
+    registry = MlflowRegistry(context.settings, name, run_id="")
+    chosen, before = registry.version(version), registry.champion()
+    if chosen is None:
+        raise InputError(f"{name} has no version {version}; `tessera ui` shows those it has")
+    record = {
+        "kind": "override",
+        "model_name": name,
+        "version": chosen.version,
+        "model_digest": chosen.model_digest,
+        "evaluate": chosen.receipt,
+        "before": None if before is None else before.version,
+        "by": by.strip(),
+        "reason": reason.strip(),
+    }
+    digest = digest_json(record)
+    write_atomically(context.paths.lineage / f"{digest}.json", canonical_json(record))
+    tags = {
+        OVERRIDE_TAG: decision.reasons[0],
+        "tessera.reasons": decision.reasons[0],
+        "tessera.receipt.override": digest,
+    }
+    registry.set_alias(CHAMPION, chosen.version, tags)
+    served = "nothing" if before is None else f"version {before.version}"
+    return (
+        f"{name} version {chosen.version} is champion, before it {served}: {decision.reasons[0]}. "
+        "Run `tessera register` and `tessera export` to publish its embeddings"
+    )
+
+
+def log_evaluation_run(
+    context: Context, folder: Path, *, name: str, training_run: str, receipt: str
+) -> str:
+    """Log an evaluation folder in its own run, linked to the training run; return the run's id.
+
+    Args:
+        context: Where MLflow is.
+        folder: Sealed evaluation.
+        name: What the model is called, for people.
+        training_run: Run that trained it, empty when unknown.
+        receipt: Digest of the evaluation's receipt.
+    """
+    from flows.adapters.tracking import open_run
+    from tessera_core.evaluate.tracking import SCORED, log_evaluation
+
+    manifest = Manifest.read(folder)
+    evaluation = read_json(folder / "evaluation.json")
+    scored = [task for task, one in evaluation["tasks"].items() if one["status"] == SCORED]
+    key = digest_json({"model": evaluation["model_digest"], "evaluation": manifest.digest})
+    title = f"{name} on {len(scored)} task{'s' * (len(scored) != 1)}"
+    with open_run(context.settings, key, title, experiment=EXPERIMENT) as tracker:
+        if tracker.has_tag("tessera.evaluation", manifest.digest):
+            return str(tracker.run_id)
+        tracker.log_params(
+            {"tasks": ", ".join(scored), "labels": evaluation["labels_digest"][:12],
+             "protocol": evaluation["protocol_digest"][:12], **evaluation["protocol"]}
+        )  # fmt: skip
+        log_evaluation(folder, tracker)
+        samples = Manifest.read(context.paths.samples)
+        tracker.log_dataset("samples", samples.digest, samples.facts, purpose="evaluation")
+        labels = {"tasks": scored}
+        tracker.log_dataset("labels", evaluation["labels_digest"], labels, purpose="evaluation")
+        link = tracker.link_to(training_run) if training_run else "unknown"
+        tracker.set_tags(
+            {
+                "tessera.evaluation": manifest.digest,
+                "tessera.model_digest": evaluation["model_digest"],
+                "tessera.receipt.evaluate": receipt,
+                TRAINING_TAG: training_run,
+                NOTE_TAG: _note(evaluation, link),
+            }
+        )
+        return str(tracker.run_id)
+
+
+def _note(evaluation: dict[str, Any], link: str) -> str:
+    lines = [f"Model `{evaluation['model_digest'][:12]}`, trained in {link}.", ""]
+    if evaluation["simulated"]:
+        lines += ["**Simulated scenes: these numbers prove the machinery, not the science.**", ""]
+    lines += ["| task | metric | score | 95 % interval |", "|---|---|---|---|"]
+    for name, task in evaluation["tasks"].items():
+        if task["scores"]:
+            score = task["scores"][task["compared"]][task["metric"]]
+            lines.append(
+                f"| {name} | {task['metric']} | {score['mean']:.3f} | "
+                f"{score['low']:.3f} to {score['high']:.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def _receipt(context: Context, folder: Path) -> Receipt:
+    """Return the receipt of an evaluation that stands beside the stages."""
+    from tessera_core.evaluate.job import facts_of, task_files
+    from tessera_core.records.code import code_version, environment_digest
+
+    evaluation = read_json(folder / "evaluation.json")
+    ingest = context.paths.receipt("ingest")
+    return Receipt(
+        stage=EVALUATE,
+        config={EVALUATE: evaluation["protocol"]},
+        sources=task_files(context.config, context.paths),
+        upstream={"ingest": Receipt.read(ingest).digest} if ingest.is_file() else {},
+        outputs=(digest_file(folder / MANIFEST_NAME, context.paths.root),),
+        code=code_version("tessera_core.evaluate.job"),
+        environment=environment_digest(),
+        facts=facts_of(evaluation),
+    )
