@@ -4,6 +4,9 @@ To know that d-pixels lie in one field takes no class label. A label then holds 
 and what varies within fields is noise. The opinions of two models are averaged (``field_model``,
 and logistic regression on all d-pixels of labelled fields), and each test row takes the mean
 opinion of its nearest rows, most of them from its own field.
+
+It is for embeddings, ten labels per class or fewer, and pools with fields. With a hundred labels
+logistic regression is as good; on raw series of few real parcels that is better from fifty on.
 Shapes: N pool rows, M test rows, L labelled rows, G fields, K classes, D features.
 """
 

@@ -26,8 +26,7 @@ NOISE_SHRINKAGE: Final = 0.05
 """Share of the noise that is taken to be equal in all directions."""
 
 NUM_ROUNDS: Final = 3
-"""Times that unlabelled fields are assigned. None scores a point or two less at 1 label; ten score
-less at 5."""
+"""Times that unlabelled fields are assigned; none, or ten, scores up to two points less."""
 
 EVIDENCE_SHARE: Final = 0.3
 """Features say the same thing several times; so unlabelled fields are believed less."""
