@@ -16,7 +16,6 @@ from tessera_core.domain.scores import Kind
 from tessera_core.errors import InputError
 from tessera_core.evaluate.examples import NO_PIXEL, Examples
 from tessera_core.records.benchmarks import REGION_OF_TILE, Benchmark
-from tessera_core.records.labels import GROUP_RASTER
 
 if TYPE_CHECKING:
     from tessera_core.evaluate.config import EvaluateConfig
@@ -183,6 +182,9 @@ def _read_group(part: "Part", benchmark: Benchmark) -> Ints:
             return names.astype(np.int64)
         _, number = np.unique(names.astype(str), return_inverse=True)
         return number.astype(np.int64)
+    if group.tile:
+        name = hashlib.sha256(part.name.encode()).digest()
+        return np.full(len(part.pixels), int.from_bytes(name[:7], "big"), np.int64)
     if group.block_size_m is not None:
         return block_ids(part.epsg, part.x, part.y, group.block_size_m)
     ids = np.nan_to_num(part.raster(str(group.raster))).astype(np.int64)
@@ -191,10 +193,7 @@ def _read_group(part: "Part", benchmark: Benchmark) -> Ints:
 
 
 def _read_field(part: "Part") -> Ints:
-    if part.grid is None:
-        return np.full(len(part.pixels), NO_FIELD, np.int64)
-    ids = np.nan_to_num(part.raster(GROUP_RASTER)).astype(np.int64)
-    return np.where(ids > 0, ids, NO_FIELD)
+    return np.where(part.parcel > 0, part.parcel, NO_FIELD)
 
 
 def _read_region(part: "Part", benchmark: Benchmark) -> npt.NDArray[np.str_]:
@@ -209,7 +208,7 @@ def _read_given(part: "Part", benchmark: Benchmark) -> npt.NDArray[np.str_]:
     column = benchmark.split.column
     if column is None:
         return np.full(len(part.pixels), "")
-    return np.asarray(part.column(column)).astype(str)
+    return part.given(column)
 
 
 def _positions(part: "Part") -> Ints:
@@ -231,7 +230,9 @@ def _patch_numbers(part: "Part", size: int) -> Ints:
 
 def _patches(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draft:
     """Return one unit per patch: which classes fill at least a share of it."""
+    group = _read_group(part, benchmark)
     rows = np.flatnonzero(np.isfinite(truth))
+    rows = rows[_is_at_home(part.parcel[rows], group[rows])]
     patches, patch = np.unique(
         _patch_numbers(part, int(benchmark.patch_size or 1))[rows], return_inverse=True
     )
@@ -248,11 +249,31 @@ def _patches(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Dr
         unit=patch[chosen].astype(np.int64),
         first=first,
         truth=(share >= benchmark.min_share).astype(np.float64),
-        group=_read_group(part, benchmark)[first],
+        group=group[first],
         field=np.full(len(patches), NO_FIELD, np.int64),
         key=random_keys(part, seed)[first],
         label_codes=tuple(int(each) for each in codes),
     )
+
+
+def _is_at_home(parcel: Ints, group: Ints) -> npt.NDArray[np.bool_]:
+    """Return which d-pixels of each field lie in the group that has most of it, (N,).
+
+    The others count as unlabelled: a field that crosses into another block would else be learnt
+    from and asked about. D-pixels without a field are all at home.
+    """
+    if not len(parcel):
+        return np.zeros(0, np.bool_)
+    pairs, pair, count = np.unique(
+        np.stack([parcel, group]), axis=1, return_inverse=True, return_counts=True
+    )
+    # The largest part of each field comes first, of equal ones that of the smallest group.
+    order = np.lexsort((pairs[1], -count, pairs[0]))
+    field = pairs[0][order]
+    is_largest = np.concatenate([[True], field[1:] != field[:-1]])
+    home = np.zeros(len(order), np.bool_)
+    home[order[is_largest]] = True
+    return home[pair.reshape(-1)] | (parcel <= 0)
 
 
 def _chips(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draft:

@@ -94,6 +94,8 @@ def draw_curve(report: Mapping[str, Any], which: str, *, is_simulated: bool) -> 
         axes.minorticks_off()
         low, high = (0.0, 1.0) if is_share(curve["metric"]) else _limits(curve["series"])
         axes.set_ylim(low, high)
+        # A line that ends outside keeps its label at the edge.
+        ends = [(float(np.clip(end, low, high)), label, ink) for end, label, ink in ends]
         for height, (_, label, colour) in zip(
             _spread(ends, LABEL_GAP * (high - low)), sorted(ends), strict=True
         ):

@@ -22,12 +22,15 @@ from tessera_core.errors import RecordError
 
 S2_COLUMNS: Final = tuple(band.name for band in S2_BANDS)
 S1_COLUMNS: Final = tuple(band.name for band in S1_BANDS)
-NEEDED: Final = ("pixel_id", "sensor", "doy", "valid", *S2_COLUMNS, *S1_COLUMNS)
+KEYS: Final = ("pixel_id", "sensor", "doy", "valid")
+NEEDED: Final = (*KEYS, *S2_COLUMNS, *S1_COLUMNS)
 NEEDED_LABELS: Final = ("pixel_id", "year")
 OPTICAL: Final = "S2"
 RADAR: Final = "S1"
 DESCENDING: Final = "descending"
 MAX_REFLECTANCE: Final = 65535
+LEAST_BRIGHT: Final = 16
+"""No table of reflectance x 10000 is darker than this throughout."""
 
 Frame = dict[str, npt.NDArray[Any]]
 
@@ -50,8 +53,8 @@ def read_long_table(path: Path, labels: Path) -> LongTable:
     """Read both tables; d-pixels without a label are left out.
 
     Raises:
-        RecordError: A table is unreadable, lacks a column, or names a d-pixel twice; a label has no
-            observation; a day is out of range.
+        RecordError: A table is unreadable, lacks a column, names a d-pixel twice or says nothing
+            where it must; a label has no observation; a day or value is out of range.
     """
     series, known = _read(path, NEEDED), _read(labels, NEEDED_LABELS)
     ids = known["pixel_id"]
@@ -75,6 +78,7 @@ def read_long_table(path: Path, labels: Path) -> LongTable:
     if len(unknown := np.setdiff1d(sensor, [OPTICAL, RADAR])):
         raise RecordError(f"{path}: sensor {unknown[0]!r}, expected {OPTICAL} or {RADAR}")
     orbit = series.get("orbit", np.full(len(day), "ascending")).astype(str)
+    _require_encodings(path, series, sensor)
     is_radar = has_label & (sensor == RADAR)
     pixels = DPixels(
         optical=_optical(series, owner, has_label & (sensor == OPTICAL), len(ids)),
@@ -98,7 +102,29 @@ def _read(path: Path, needed: tuple[str, ...]) -> Frame:
             )
     if not table.num_rows:
         raise RecordError(f"{path} has no row")
+    for name in (*KEYS, *NEEDED_LABELS):
+        # A missing word for "valid" would count as yes.
+        if name in needed and table[name].null_count:
+            raise RecordError(
+                f"{path}: {table[name].null_count} of {table.num_rows} rows say no {name}; leave "
+                "these rows out"
+            )
     return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+
+
+def _require_encodings(path: Path, series: Frame, sensor: npt.NDArray[np.str_]) -> None:
+    """Refuse shares for reflectance and plain decibels: stored, they would all be "no data"."""
+    optical = [np.nanmax(series[band][sensor == OPTICAL], initial=0) for band in S2_COLUMNS]
+    if 0 < max(optical) < LEAST_BRIGHT:
+        raise RecordError(
+            f"{path}: reflectance goes up to {max(optical):g}, expected it x 10000; multiply it"
+        )
+    radar = [np.nanmin(series[band][sensor == RADAR], initial=0) for band in S1_COLUMNS]
+    if min(radar) < 0:
+        raise RecordError(
+            f"{path}: backscatter goes down to {min(radar):g}, expected (2 dB + 50) x 200, from 0 "
+            "on; convert it"
+        )
 
 
 def _optical(series: Frame, owner: Any, chosen: npt.NDArray[np.bool_], num: int) -> Series:

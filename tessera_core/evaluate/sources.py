@@ -4,8 +4,8 @@ All are read part by part, and a part knows its labels: rasters at pixel centres
 of a table.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +16,15 @@ from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.grid import TileGrid
 from tessera_core.errors import AbsentDataError, InputError, did_you_mean
 from tessera_core.evaluate.long_table import read_long_table
-from tessera_core.ingest.sources.tiles import OPTIONAL, REQUIRED, TileDirectories
+from tessera_core.ingest.sources.tiles import (
+    BANDS,
+    DOCUMENT,
+    OPTIONAL,
+    REQUIRED,
+    TileDirectories,
+)
 from tessera_core.records.benchmarks import Benchmark, DataSource, Source
-from tessera_core.records.files import FileDigest, digest_file
+from tessera_core.records.files import FileDigest, digest_file, read_json
 from tessera_core.records.labels import (
     CLASS_RASTER,
     GROUP_RASTER,
@@ -36,6 +42,7 @@ from tessera_core.records.samples import (
 from tessera_core.records.selection_fields import selection_fields
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 HIDDEN_RASTERS: Final = (CLASS_RASTER, GROUP_RASTER)
 """What a field that chooses among encoders must not show to a report."""
@@ -72,8 +79,15 @@ class Part:
     pixels: DPixels
     """N d-pixels."""
 
+    parcel: Ints
+    """(N,), field that a d-pixel lies in, 0 = none; fields that choose among encoders included,
+    for labels of theirs that are not hidden may not be on two sides either."""
+
     read: Callable[[str, float], npt.NDArray[Any]]
     """Name of a raster or column, what "no data" in a raster means -> its values, (N,)."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What ``tile.json`` says; empty elsewhere."""
 
     def raster(self, name: str, empty: float = np.nan) -> Floats:
         """Return a label raster at the pixels, (N,), NaN where it says nothing.
@@ -91,6 +105,24 @@ class Part:
         if self.grid is not None:
             raise InputError(f"{self.name} is a tile and has no column {name}; name a raster")
         return self.read(name, np.nan)
+
+    def given(self, name: str) -> npt.NDArray[np.str_]:
+        """Return which side of a given split each d-pixel is on, (N,), empty where on neither.
+
+        Args:
+            name: Column of the labels, or key in ``tile.json``.
+
+        Raises:
+            InputError: There is no such column or key.
+        """
+        if self.grid is None:
+            return _words(self.column(name))
+        if name not in self.facts:
+            raise InputError(
+                f"{self.name}: its {DOCUMENT} has no {name}, which says train or test. "
+                f"{did_you_mean(name, self.facts)}"
+            )
+        return np.full(len(self.pixels), str(self.facts[name] or ""))
 
 
 def read_parts(
@@ -111,7 +143,7 @@ def read_parts(
     if data.kind == Source.SAMPLES:
         yield from _sample_parts(samples, label_folders)
     elif data.kind == Source.TILES:
-        yield from _tile_parts(_located(base, data.path))
+        yield from _tile_parts(_located(base, data.path), base)
     else:
         yield _table_part(_located(base, data.path), _located(base, data.labels))
 
@@ -153,9 +185,14 @@ def _located(base: Path, name: str | None) -> Path:
             f"there is no {path}; put the data there, or set evaluate.benchmark_data to the folder "
             "that holds it"
         )
+    _require_inside(path, base)
+    return path
+
+
+def _require_inside(path: Path, base: Path) -> None:
+    """Refuse a link out of the folder: what a definition names could else be any file."""
     if not path.resolve().is_relative_to(base.resolve()):
         raise InputError(f"{path} leads out of {base}; copy the data instead of linking it")
-    return path
 
 
 def _sample_parts(samples: Path, label_folders: list[Path]) -> Iterator[Part]:
@@ -164,47 +201,48 @@ def _sample_parts(samples: Path, label_folders: list[Path]) -> Iterator[Part]:
         raise AbsentDataError(f"there are no samples in {samples}; run `tessera ingest` first")
     hidden = selection_fields(label_folders)
     for folder in folders:
-        tile = read_tile(folder)
-        yield _grid_part(tile, _without_selected(tile, label_folders, hidden))
+        yield _grid_part(read_tile(folder), label_folders, hidden, {})
 
 
-def _without_selected(
-    tile: TileSamples, folders: list[Path], hidden: npt.NDArray[np.int64]
-) -> Callable[[str, float], Floats]:
-    """Return a reader of rasters that hides the crops of fields that choose among encoders."""
+def _tile_parts(folder: Path, base: Path) -> Iterator[Part]:
+    source = TileDirectories(folder, folder)
+    for ref in source.tiles():
+        place = folder if (folder / BANDS).is_file() else folder / ref.name
+        for path in place.iterdir():
+            _require_inside(path, base)
+        series, _ = source.read(ref)
+        tile = tile_samples(tile_table(series), place)
+        document = place / DOCUMENT
+        facts = read_json(document) if document.is_file() else {}
+        yield _grid_part(tile, [place], np.empty(0, np.int64), facts)
+
+
+def _grid_part(
+    tile: TileSamples, folders: list[Path], hidden: Ints, facts: Mapping[str, Any]
+) -> Part:
+    """Return a part that reads rasters in some folders, without the crops of hidden fields."""
     epsg = np.full(len(tile), tile.grid.epsg, np.int32)
+    parcel = np.nan_to_num(read_label(folders, GROUP_RASTER, epsg, tile.x, tile.y))
+    parcel_ids = parcel.astype(np.int64)
+    is_hidden = np.isin(parcel_ids, hidden)
 
     def read(name: str, empty: float) -> Floats:
         values = read_label(folders, name, epsg, tile.x, tile.y, empty)
-        if name in HIDDEN_RASTERS:
-            parcel = read_label(folders, GROUP_RASTER, epsg, tile.x, tile.y)
-            values = np.where(np.isin(parcel, hidden), UNLABELLED, values)
-        return values
+        return np.where(is_hidden, UNLABELLED, values) if name in HIDDEN_RASTERS else values
 
-    return read
-
-
-def _tile_parts(folder: Path) -> Iterator[Part]:
-    source = TileDirectories(folder, folder)
-    for ref in source.tiles():
-        series, _ = source.read(ref)
-        tile = tile_samples(tile_table(series), folder)
-        place = [folder if (folder / REQUIRED[0]).is_file() else folder / ref.name]
-        yield _grid_part(tile, _without_selected(tile, place, np.empty(0, np.int64)))
-
-
-def _grid_part(tile: TileSamples, read: Callable[[str, float], Floats]) -> Part:
     return Part(
         name=tile.name,
         year=tile.year,
         grid=tile.grid,
         row=tile.row,
         column_number=tile.column,
-        epsg=np.full(len(tile), tile.grid.epsg, np.int32),
+        epsg=epsg,
         x=tile.x,
         y=tile.y,
         pixels=tile.pixels,
+        parcel=parcel_ids,
         read=read,
+        facts=facts,
     )
 
 
@@ -227,5 +265,12 @@ def _table_part(path: Path, labels: Path) -> Part:
         x=np.asarray(table.columns.get("lon", np.zeros(num)), np.float64),
         y=np.asarray(table.columns.get("lat", np.arange(num)), np.float64),
         pixels=table.pixels,
+        parcel=np.zeros(num, np.int64),
         read=read,
     )
+
+
+def _words(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
+    """Return text, (N,); nothing where a table says nothing."""
+    said = np.array([value is not None for value in values.tolist()])
+    return np.where(said, values, "").astype(str)

@@ -20,6 +20,7 @@ Names = npt.NDArray[np.str_]
 
 TRAIN: Final = "train"
 TEST: Final = "test"
+NEITHER: Final = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,7 +77,8 @@ def split_units(
         seed: Chooses the order of dealing.
 
     Raises:
-        InputError: A class has fewer groups than folds, a region is alone, or one side is empty.
+        InputError: A class has fewer groups than folds, a region is alone, one side is empty, or
+            what is given is not a side.
         LeakageError: A given split has a group or a place on both sides.
     """
     together = linked(group, position)
@@ -89,7 +91,7 @@ def split_units(
     elif split.rule == SplitRule.REGIONS:
         folds = transfer_folds(region, together)
     else:
-        folds = [_fold(given == TRAIN, given == TEST)]
+        folds = [_given(given)]
     for one in folds:
         if not len(one.train) or not len(one.test):
             raise InputError(
@@ -152,6 +154,16 @@ def _leave_one_out(region: Names, group: Ints) -> Iterator[Fold]:
         if len(fold.train) and len(fold.test):
             taken |= test
             yield fold
+
+
+def _given(given: Names) -> Fold:
+    """Return the sides that the labels give; a misspelt one would silently be on neither."""
+    if len(unknown := np.setdiff1d(given, [TRAIN, TEST, NEITHER])):
+        raise InputError(
+            f"a given split says {str(unknown[0])!r}, expected {TRAIN}, {TEST} or nothing; write "
+            "nothing for units that are on neither side, such as those of a validation set"
+        )
+    return _fold(given == TRAIN, given == TEST)
 
 
 def _smallest(strata: Ints, group: Ints, share: float) -> npt.NDArray[np.bool_]:

@@ -55,7 +55,7 @@ class SplitRule(StrEnum):
     """Leave one region out."""
 
     GIVEN = "given"
-    """A column of the labels says ``train`` or ``test``."""
+    """The labels, or each tile's ``tile.json``, say ``train`` or ``test``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """What goes whole to one side of a split. Exactly one of the three."""
+    """What goes whole to one side of a split. Exactly one of the four."""
 
     raster: str | None = None
     """File name of a raster of ids; d-pixels without one are grouped by blocks of 160 m."""
@@ -110,6 +110,9 @@ class Group:
 
     block_size_m: int | None = None
     """Edge of square blocks of ground, metres."""
+
+    tile: bool = False
+    """Every tile is one group, as where tiles are the chips that somebody published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,7 @@ class Split:
     """``smallest_groups``: share of each class's area that trains, 0..1."""
 
     column: str | None = None
-    """``given``: which column says it."""
+    """``given``: which column of the labels, or key of each ``tile.json``, says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +159,7 @@ class Benchmark:
 
     patch_size: int | None = None
     """Edge in pixels of what is predicted at once: the units of multi-label, the chips of
-    segmentation and of regression by U-Net. None for single d-pixels."""
+    segmentation. None for single d-pixels."""
 
     min_share: float = 0.1
     """Multi-label: share of a patch's labelled pixels from which a class is in it."""
@@ -172,23 +175,29 @@ class Benchmark:
         if not NAME.fullmatch(self.name):
             raise self._error(f"its name is {self.name!r}, expected {NAME.pattern}")
         require_metrics(self.kind, self.metrics, f"benchmark {self.name}")
-        if self.margin < 0:
+        if not self.margin >= 0:
             raise self._error(f"its margin is {self.margin}, expected 0 or more")
         self._check_places()
         self._check_patch()
 
     def _check_places(self) -> None:
         is_table = self.data.kind == Source.TABLE
+        if not is_table and self.region not in (REGION_OF_TILE, None):
+            raise self._error(f"its region is {self.region}, but only tables have columns")
         if (self.truth.raster is None) == (self.truth.column is None):
             raise self._error("its truth needs either a raster or a column")
         if is_table != (self.truth.column is not None):
             raise self._error("a column is for tables and a raster for everything else")
         named = [part for part in (self.group.raster, self.group.column, self.group.block_size_m)
                  if part is not None]  # fmt: skip
-        if len(named) != 1:
-            raise self._error("its group needs exactly one of raster, column and block_size_m")
+        if len(named) + self.group.tile != 1:
+            raise self._error(
+                "its group needs exactly one of raster, column, block_size_m and tile: true"
+            )
         if is_table == (self.group.column is None):
-            raise self._error("groups are a column in tables, and a raster or blocks elsewhere")
+            raise self._error(
+                "groups are a column in tables, and a raster, blocks or tiles elsewhere"
+            )
         if (self.data.kind == Source.SAMPLES) != (self.data.path is None):
             raise self._error("its data needs a path, unless it is the run's own samples")
         if is_table != (self.data.labels is not None):
@@ -199,8 +208,21 @@ class Benchmark:
                     f"{path} leaves the folder of benchmark data; set evaluate.benchmark_data to "
                     "where the data is and name it relative to that"
                 )
-        if self.split.rule == SplitRule.GIVEN and self.split.column is None:
+        self._check_split()
+
+    def _check_split(self) -> None:
+        rule = self.split.rule
+        if rule == SplitRule.GIVEN and self.split.column is None:
             raise self._error("a given split needs the column that says train or test")
+        if rule == SplitRule.GIVEN and self.data.kind == Source.SAMPLES:
+            raise self._error("the run's own samples say nothing of train or test; use folds")
+        if rule == SplitRule.REGIONS and self.region is None:
+            raise self._error("the split leaves regions out, but its region is null")
+        if rule == SplitRule.SMALLEST_GROUPS and self.num_per_group is None:
+            raise self._error(
+                "smallest_groups orders groups by their d-pixels, so num_per_group has to be above "
+                "the size of the groups that are to train"
+            )
         if not 0 < self.split.train_share < 1:
             raise self._error(f"split.train_share is {self.split.train_share}, expected 0..1")
 
@@ -213,6 +235,11 @@ class Benchmark:
                 raise self._error(f"patch_size is {self.patch_size}, expected {MIN_PATCH} or more")
             if self.data.kind == Source.TABLE:
                 raise self._error("a table has no patches")
+            if not needs:
+                raise self._error(
+                    f"{self.kind} is scored by single d-pixels; leave patch_size out, or group by "
+                    "tile to hold chips out whole"
+                )
         if self.kind == Kind.CHANGE and self.truth.above is None:
             raise self._error("change needs truth.above, the value from which it is a change")
 

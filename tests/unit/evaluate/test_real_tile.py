@@ -10,6 +10,7 @@ from tessera_core.ingest import stage as ingest
 from tessera_core.model.artifact import write_artifact
 from tessera_core.ports import OFFLINE
 from tessera_core.records.paths import Paths
+from tessera_core.testing.benchmarks import lay_benchmarks
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
 
@@ -27,6 +28,7 @@ def test_a_forest_tells_real_crops_apart_in_parcels_it_never_saw(tmp_path, repo,
         ],
     )
     paths = Paths(root=tmp_path, workspace=tmp_path)
+    lay_benchmarks(repo, tmp_path, "crop_type", "canopy_height")
     ingest.run(config, paths, OFFLINE)
     write_artifact(paths.model, tiny_encoder(0), TINY_CONFIG, NORMS, random_pixels(8, 0))
 
@@ -37,9 +39,9 @@ def test_a_forest_tells_real_crops_apart_in_parcels_it_never_saw(tmp_path, repo,
     # One parcel each of cabbage and potato; the three large classes remain.
     assert set(crops["left_out"]) == {"2130", "5100"}
     assert set(crops["classes"]) == {"1200", "7900", "9120"}
-    assert (crops["num_pixels"], crops["num_fields"]) == (2180, 17)
+    assert (crops["num_pixels"], crops["num_groups"]) == (2180, 17)
     # Few parcels: folds alone move this score by a tenth.
-    assert 0.6 < crops["scores"]["raw_forest"]["accuracy"]["mean"] < 0.85
-    assert crops["scores"]["raw_forest"]["balanced_accuracy"]["mean"] > 0.4
+    assert 0.6 < crops["scores"]["raw/forest"]["accuracy"]["mean"] < 0.85
+    assert crops["scores"]["raw/forest"]["balanced_accuracy"]["mean"] > 0.4
     assert evaluation["tasks"]["canopy_height"]["status"] == "skipped"
     assert evaluation["simulated"] is False

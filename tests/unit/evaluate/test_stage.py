@@ -1,6 +1,7 @@
 """The whole stage on one small tile: a real model, label rasters, and what it writes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,17 @@ import rasterio
 from rasterio.transform import from_origin
 
 from tessera_core.config import PlatformConfig
-from tessera_core.errors import ArtifactError, RecordError
+from tessera_core.errors import ArtifactError, ConfigError, RecordError
 from tessera_core.evaluate import stage
-from tessera_core.evaluate.predictions import PREDICTIONS
+from tessera_core.evaluate.gather import gather, places_of
+from tessera_core.evaluate.job import benchmarks_of
 from tessera_core.evaluate.tracking import log_evaluation
 from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.ports import OFFLINE
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import Paths
+from tessera_core.records.predictions import PREDICTIONS
+from tessera_core.testing.benchmarks import lay_benchmarks
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels
 from tessera_core.testing.samples import write_samples
@@ -70,6 +74,7 @@ def workspace(root: Path, repo: Path, *overrides: str) -> tuple[PlatformConfig, 
     write_samples(paths.samples, [make_tile(name="tile", grid=GRID)])
     write_artifact(paths.model, tiny_encoder(0), TINY_CONFIG, NORMS, random_pixels(8, 0))
     (root / "tiles").mkdir()
+    lay_benchmarks(repo, root, "crop_type", "canopy_height", "flanders_crops")
     return PlatformConfig.read(repo / "params.yaml", (*OVERRIDES, *overrides)), paths
 
 
@@ -93,7 +98,8 @@ def test_the_folder_is_whole_and_named_by_its_manifest(evaluated):
     assert manifest.kind == "evaluation"
     assert {file.path for file in manifest.files} == {
         "evaluation.json", "predictions.parquet", "report.html",
-        "curve.png", "confusion.png", "pca_map.png",
+        "curve-crop_type.png", "shares-crop_type.png", "confusion-crop_type.png",
+        "shares-canopy_height.png", "pca_map.png",
     }  # fmt: skip
     assert find_differences(paths.evaluation, manifest) == []
 
@@ -104,17 +110,17 @@ def test_the_evaluation_has_its_schema(evaluated):
     evaluation = evaluation_of(paths)
 
     assert set(evaluation) == {
-        "simulated", "model_digest", "num_fields", "num_pixels", "labels_digest", "protocol",
-        "tasks",
+        "simulated", "model_digest", "labels_digest", "protocol", "protocol_digest",
+        "with_baselines", "tasks", "diagnostics",
     }  # fmt: skip
     assert evaluation["simulated"] is False
     assert evaluation["model_digest"] == load_artifact(paths.model).digest
-    assert evaluation["num_pixels"] == 4 * evaluation["num_fields"]
     crops, heights = (evaluation["tasks"][task] for task in ("crop_type", "canopy_height"))
     assert (crops["status"], heights["status"]) == ("scored", "scored")
     assert set(crops["classes"]) == {"maize", "potato", "9120"}
     assert set(crops["left_out"]) == {"2130"}
-    assert heights["num_blocks"] == 2
+    assert crops["num_pixels"] == 4 * crops["num_groups"]
+    assert heights["num_groups"] == 2
     assert heights["num_pixels"] == 8
 
 
@@ -123,7 +129,10 @@ def test_facts_carry_the_headline_of_every_model(evaluated):
 
     scores = evaluation_of(paths)["tasks"]["crop_type"]["scores"]
 
-    assert outcome.facts["status"] == {"crop_type": "scored", "canopy_height": "scored"}
+    assert outcome.facts["status"] == {
+        "crop_type": "scored", "canopy_height": "scored", "flanders_crops": "skipped",
+    }  # fmt: skip
+    assert "put the data there" in outcome.facts["skipped"]["flanders_crops"]
     headline = outcome.facts["headline"]["crop_type"]
     assert headline["encoder/linear"]["accuracy"] == scores["encoder/linear"]["accuracy"]
 
@@ -135,7 +144,11 @@ def test_predictions_give_back_the_scores(evaluated):
     table = pq.ParquetFile(paths.evaluation / "predictions.parquet").read()
 
     assert table.schema.equals(PREDICTIONS)
-    rows = [row for row in table.to_pylist() if row["model"] == "encoder/linear"]
+    rows = [
+        row
+        for row in table.to_pylist()
+        if (row["task"], row["model"]) == ("crop_type", "encoder/linear")
+    ]
     crops = evaluation_of(paths)["tasks"]["crop_type"]
     hits = [row["truth"] == row["predicted"] for row in rows]
     assert len(rows) == crops["num_pixels"]
@@ -160,10 +173,10 @@ def test_the_report_needs_nothing_from_outside(evaluated):
 
     text = (paths.evaluation / "report.html").read_text(encoding="utf-8")
 
-    assert text.count("data:image/png;base64,") == 3
+    assert text.count("data:image/png;base64,") == 5
     assert "http://" not in text
     assert "https://" not in text
-    assert "2130 (1 field, fewer than 2 folds)" in text
+    assert "2130 (1 group, fewer than the 2 that a split needs)" in text
     assert "Simulated" not in text
 
 
@@ -174,42 +187,54 @@ def test_figures_and_report_reach_the_tracker(evaluated):
     log_evaluation(paths.evaluation, tracker)
 
     assert {path.name for path, folder in tracker.artifacts if folder == "evaluation"} == {
-        "report.html", "evaluation.json", "curve.png", "confusion.png", "pca_map.png",
+        "report.html", "evaluation.json", "curve-crop_type.png", "shares-crop_type.png",
+        "confusion-crop_type.png", "shares-canopy_height.png", "pca_map.png",
     }  # fmt: skip
     assert "canopy_height/encoder_ridge/r2" in tracker.metrics[0][1]
 
 
-def test_the_sources_are_the_label_files(evaluated):
+def test_the_sources_are_definitions_and_label_files(evaluated):
     config, paths, _ = evaluated
 
     names = {Path(file.path).name for file in stage.sources(config, paths)}
 
-    assert names == {"crop_type.tif", "parcel_id.tif", "canopy_height.tif", "legend.json"}
+    assert names == {
+        "crop_type.tif", "parcel_id.tif", "canopy_height.tif", "legend.json",
+        "crop_type.yaml", "canopy_height.yaml", "flanders_crops.yaml",
+    }  # fmt: skip
 
 
-def test_a_run_without_labels_skips_both_tasks_and_still_draws_the_map(tmp_path, repo):
+def test_a_run_without_labels_skips_all_tasks_and_still_draws_the_map(tmp_path, repo):
     config, paths = workspace(tmp_path, repo)
 
     outcome = stage.run(config, paths, OFFLINE)
 
-    assert outcome.facts["status"] == {"crop_type": "skipped", "canopy_height": "skipped"}
-    assert "no d-pixel has a crop label" in outcome.facts["skipped"]["crop_type"]
+    assert set(outcome.facts["status"].values()) == {"skipped"}
+    assert "no d-pixel has a label" in outcome.facts["skipped"]["crop_type"]
     assert (paths.evaluation / "pca_map.png").is_file()
-    assert not (paths.evaluation / "curve.png").exists()
+    assert not (paths.evaluation / "curve-crop_type.png").exists()
     assert pq.ParquetFile(paths.evaluation / "predictions.parquet").metadata.num_rows == 0
-    assert "Skipped: no d-pixel" in (paths.evaluation / "report.html").read_text(encoding="utf-8")
+    assert "no d-pixel has a label" in (paths.evaluation / "report.html").read_text(
+        encoding="utf-8"
+    )
+
+
+def labels_digest(config, paths) -> str:
+    tasks = benchmarks_of(config, paths)
+    model = load_artifact(paths.model)
+    return gather(tasks, places_of(config, paths), model, config.evaluate).labels_digest
 
 
 def test_other_labels_give_another_digest(tmp_path, repo, evaluated):
     config, paths = workspace(tmp_path, repo)
     write_labels(tmp_path / "tiles")
-    same = stage.gather(config, paths, load_artifact(paths.model)).labels_digest
+    same = labels_digest(config, paths)
     with rasterio.open(tmp_path / "tiles" / "crop_type.tif", "r+") as raster:
         values = raster.read(1)
         values[9, 9] += 1
         raster.write(values, 1)
 
-    changed = stage.gather(config, paths, load_artifact(paths.model)).labels_digest
+    changed = labels_digest(config, paths)
 
     assert same == evaluation_of(evaluated[1])["labels_digest"]
     assert changed != same
@@ -221,5 +246,27 @@ def test_missing_samples_and_missing_model_are_said(tmp_path, repo):
 
     with pytest.raises(ArtifactError, match="model"):
         stage.run(config, elsewhere, OFFLINE)
-    with pytest.raises(RecordError, match="run `tessera ingest` first"):
-        stage.gather(config, elsewhere, load_artifact(paths.model))
+    shutil.rmtree(paths.samples)
+    with pytest.raises(RecordError, match="manifest"):
+        stage.run(config, paths, OFFLINE)
+
+
+def test_a_task_that_is_asked_for_by_name_must_have_its_data(tmp_path, repo):
+    config, paths = workspace(tmp_path, repo, "evaluate.tasks=[flanders_crops]")
+
+    with pytest.raises(RecordError, match=r"benchmark flanders_crops: there is no .*put the data"):
+        stage.run(config, paths, OFFLINE)
+
+    assert not paths.evaluation.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("crop_tipe", "Did you mean 'crop_type'"), ("crop_type_selection", "it chooses models")],
+)
+def test_a_task_that_cannot_report_is_refused(tmp_path, repo, name, hint):
+    config, paths = workspace(tmp_path, repo, f"evaluate.tasks=[{name}]")
+    lay_benchmarks(repo, tmp_path, "crop_type_selection")
+
+    with pytest.raises(ConfigError, match=hint):
+        stage.run(config, paths, OFFLINE)

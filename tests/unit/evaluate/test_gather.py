@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from tessera_core.config import PlatformConfig
-from tessera_core.evaluate.labelled import gather, label_places, smallest_keys
+from tessera_core.errors import InputError
+from tessera_core.evaluate import gather as module
+from tessera_core.evaluate.draft import smallest_keys
+from tessera_core.evaluate.gather import places_of
+from tessera_core.evaluate.job import benchmarks_of
 from tessera_core.records import selection_fields as selection
 from tessera_core.records.paths import Paths
+from tessera_core.testing.benchmarks import lay_benchmarks
 from tessera_core.testing.catalogues import write_raster
 from tessera_core.testing.models import tiny_model
 from tessera_core.testing.samples import write_samples
@@ -62,20 +67,30 @@ def labelled(repo, tmp_path):
     paths = Paths(root=tmp_path, workspace=tmp_path)
     write_samples(paths.samples, [make_tile(name="tile", grid=GRID)])
     write_labels(tmp_path / "tiles")
+    lay_benchmarks(repo, tmp_path, "crop_type", "canopy_height", "crop_presence", "burned")
     overrides = ("ingest.source=tiles", "ingest.path=tiles", "evaluate.max_pixels_per_field=4")
     return PlatformConfig.read(repo / "params.yaml", overrides), paths
 
 
+def gather(config, paths, seed=1):
+    tasks = benchmarks_of(config, paths)
+    return module.gather(tasks, places_of(config, paths), tiny_model(seed), config.evaluate)
+
+
+def chosen_fields(config, paths):
+    return selection.selection_fields(list(places_of(config, paths).labels))
+
+
 def test_no_field_that_chooses_among_encoders_is_scored_or_mapped_as_labelled(labelled):
     config, paths = labelled
-    chosen = selection.selection_fields(label_places(config, paths))
+    chosen = chosen_fields(config, paths)
 
-    found = gather(config, paths, tiny_model(1))
+    found = gather(config, paths)
 
+    crops = found.examples["crop_type"]
     assert len(chosen) == 9 + 7
-    scored = set(found.crops.group.tolist())
-    assert scored == set(range(1, 73)) - set(chosen.tolist())
-    codes, counts = np.unique(found.crops.truth, return_counts=True)
+    assert set(crops.group.tolist()) == set(range(1, 73)) - set(chosen.tolist())
+    codes, counts = np.unique(crops.truth, return_counts=True)
     assert dict(zip(codes, counts, strict=True)) == {MAIZE: 4 * 27, BEET: 4 * 23, OATS: 4 * 6}
     (tile,) = found.tiles
     parcel = 1 + tile.row // 2 * (GRID.width // 2) + tile.column // 2
@@ -85,27 +100,63 @@ def test_no_field_that_chooses_among_encoders_is_scored_or_mapped_as_labelled(la
 def test_heights_are_scored_in_fields_that_choose_too(labelled):
     config, paths = labelled
 
-    found = gather(config, paths, tiny_model(1)).heights
+    found = gather(config, paths).examples["canopy_height"]
 
-    everything = gather_without_selection(config, paths).heights
-    chosen = selection.selection_fields(label_places(config, paths))
-    assert found.truth.tolist() == everything.truth.tolist()
     # Heights are field ids here.
-    assert set(found.truth) & set(chosen)
+    assert set(found.truth) & set(chosen_fields(config, paths))
 
 
-def gather_without_selection(config, paths):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "MIN_FIELDS", 10**9)
-        return gather(config, paths, tiny_model(1))
+def test_a_patch_has_the_labels_that_fill_a_share_of_it(labelled):
+    config, paths = labelled
+
+    found = gather(config, paths).examples["crop_presence"]
+
+    assert found.label_codes == (MAIZE, OATS, BEET)
+    assert found.truth.shape == (len(found), 3)
+    assert found.truth.any(axis=1).all()
+    assert found.pool(found.embedding).shape == (len(found), found.embedding.shape[1])
+
+
+def test_a_task_without_its_raster_has_no_examples(labelled):
+    config, paths = labelled
+
+    assert "burned" not in gather(config, paths).examples
 
 
 def test_the_digest_of_labels_names_the_fields_that_reports_are_made_of(labelled):
     config, paths = labelled
 
-    one, again = (gather(config, paths, tiny_model(seed)).labels_digest for seed in (1, 2))
-    everything = gather_without_selection(config, paths)
+    one, again = (gather(config, paths, seed).labels_digest for seed in (1, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "MIN_FIELDS", 10**9)
+        everything = gather(config, paths)
 
     assert one == again
     assert everything.labels_digest != one
-    assert set(everything.crops.group.tolist()) == set(range(1, 73))
+    assert set(everything.examples["crop_type"].group.tolist()) == set(range(1, 73))
+
+
+def test_a_code_outside_a_strict_legend_is_refused_by_name(labelled):
+    config, paths = labelled
+    path = paths.root / "data/benchmarks/crop_type.yaml"
+    text = path.read_text().replace("legend: crop_type", "legend: crop_type, strict: true")
+    path.write_text(text)
+
+    with pytest.raises(InputError, match=r"crop_type: the labels hold code 1200, which its legend"):
+        gather(config, paths)
+
+
+def test_classes_must_be_whole_numbers(labelled):
+    config, paths = labelled
+    path = paths.root / "data/benchmarks/canopy_height.yaml"
+    text = path.read_text().replace("kind: regression", "kind: classification")
+    path.write_text(text.replace("metrics: [r2, global_rmse, mae, bias]", "metrics: [accuracy]"))
+    write_raster(
+        paths.root / "tiles/canopy_height.tif",
+        np.full((12, 24), 1.5, np.float32),
+        GRID,
+        nodata=None,
+    )
+
+    with pytest.raises(InputError, match=r"class code 1\.5, expected whole numbers"):
+        gather(config, paths)
