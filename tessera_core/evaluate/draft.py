@@ -146,9 +146,12 @@ def smallest_keys(group: Ints, key: Floats, num_per_group: int) -> Ints:
 
 def random_keys(part: "Part", seed: int) -> Floats:
     """Return a random number per d-pixel, (N,), that depends on no other part."""
+    return _rng_of(part, seed).random(len(part.pixels))
+
+
+def _rng_of(part: "Part", seed: int) -> np.random.Generator:
     name = hashlib.sha256(f"{part.name}/{part.year}".encode()).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(name[:8], "big")])
-    return rng.random(len(part.pixels))
+    return np.random.default_rng([seed, int.from_bytes(name[:8], "big")])
 
 
 def _read_truth(part: "Part", benchmark: Benchmark) -> Floats:
@@ -201,14 +204,14 @@ def _read_region(part: "Part", benchmark: Benchmark) -> npt.NDArray[np.str_]:
         return np.full(len(part.pixels), "")
     if benchmark.region == REGION_OF_TILE:
         return np.full(len(part.pixels), part.name)
-    return np.asarray(part.column(benchmark.region)).astype(str)
+    return part.words(benchmark.region)
 
 
 def _read_given(part: "Part", benchmark: Benchmark) -> npt.NDArray[np.str_]:
     column = benchmark.split.column
     if column is None:
         return np.full(len(part.pixels), "")
-    return part.given(column)
+    return part.words(column)
 
 
 def _positions(part: "Part") -> Ints:
@@ -230,12 +233,17 @@ def _patch_numbers(part: "Part", size: int) -> Ints:
 
 def _patches(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draft:
     """Return one unit per patch: which classes fill at least a share of it."""
-    group = _read_group(part, benchmark)
-    rows = np.flatnonzero(np.isfinite(truth))
-    rows = rows[_is_at_home(part.parcel[rows], group[rows])]
-    patches, patch = np.unique(
-        _patch_numbers(part, int(benchmark.patch_size or 1))[rows], return_inverse=True
+    # Labelled or not, the first d-pixel of a patch says where it is: the same one in every year.
+    _, first, of_pixel = np.unique(
+        _patch_numbers(part, int(benchmark.patch_size or 1)),
+        return_index=True,
+        return_inverse=True,
     )
+    group = _read_group(part, benchmark)[first]
+    rows = np.flatnonzero(np.isfinite(truth))
+    rows = rows[_is_at_home(part.parcel[rows], group[of_pixel[rows]])]
+    patches, patch = np.unique(of_pixel[rows], return_inverse=True)
+    first, group = first[patches], group[patches]
     codes, code = np.unique(truth[rows].astype(np.int64), return_inverse=True)
     counts = np.zeros((len(patches), len(codes)))
     np.add.at(counts, (patch, code), 1)
@@ -243,13 +251,12 @@ def _patches(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Dr
     key = random_keys(part, seed)[rows]
     chosen = smallest_keys(patch.astype(np.int64), key, MAX_PIXELS_PER_PATCH)
     chosen = chosen[np.argsort(patch[chosen], kind="stable")]
-    first = rows[np.unique(patch, return_index=True)[1]] if len(rows) else rows
     return Draft(
         rows=rows[chosen],
         unit=patch[chosen].astype(np.int64),
         first=first,
         truth=(share >= benchmark.min_share).astype(np.float64),
-        group=group[first],
+        group=group,
         field=np.full(len(patches), NO_FIELD, np.int64),
         key=random_keys(part, seed)[first],
         label_codes=tuple(int(each) for each in codes),
@@ -281,8 +288,9 @@ def _chips(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draf
     size = int(benchmark.patch_size or 1)
     number = _patch_numbers(part, size)
     labelled = np.unique(number[np.isfinite(truth)])
-    rng = np.random.default_rng([seed, len(part.pixels)])
-    kept = np.sort(rng.permutation(labelled)[:MAX_CHIPS_PER_PART])
+    rng = _rng_of(part, seed)
+    drawn = rng.permutation(labelled)[:MAX_CHIPS_PER_PART]
+    kept = np.sort(drawn[rng.random(len(drawn)) < benchmark.share_of_patches])
     rows = np.flatnonzero(np.isin(number, kept))
     rows = rows[np.argsort(number[rows], kind="stable")]
     place = np.searchsorted(kept, number[rows])

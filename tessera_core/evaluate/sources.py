@@ -106,8 +106,8 @@ class Part:
             raise InputError(f"{self.name} is a tile and has no column {name}; name a raster")
         return self.read(name, np.nan)
 
-    def given(self, name: str) -> npt.NDArray[np.str_]:
-        """Return which side of a given split each d-pixel is on, (N,), empty where on neither.
+    def words(self, name: str) -> npt.NDArray[np.str_]:
+        """Return what the labels or the tile say of each d-pixel, (N,), empty where nothing.
 
         Args:
             name: Column of the labels, or key in ``tile.json``.
@@ -119,10 +119,10 @@ class Part:
             return _words(self.column(name))
         if name not in self.facts:
             raise InputError(
-                f"{self.name}: its {DOCUMENT} has no {name}, which says train or test. "
-                f"{did_you_mean(name, self.facts)}"
+                f"{self.name}: its {DOCUMENT} has no {name}. {did_you_mean(name, self.facts)}"
             )
-        return np.full(len(self.pixels), str(self.facts[name] or ""))
+        said = self.facts[name]
+        return np.full(len(self.pixels), "" if said is None else str(said))
 
 
 def read_parts(
