@@ -13,6 +13,9 @@ from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.errors import ConfigError
 
 OTHER_VALUES = {
+    "evaluate.tasks": ["crop_type"],
+    "evaluate.references": ["data/imported/one"],
+    "evaluate.label_shares": [0.5, 1.0],
     "simulate.year": 2020,
     "ingest.source": "tiles", "ingest.year": 2020, "ingest.bbox": [4.0, 50.0, 5.0, 51.0],
     "ingest.offset_policy": "removed_upstream", "ingest.resampling": "nearest",
@@ -149,7 +152,7 @@ def test_a_value_of_the_wrong_type_is_refused(changed, name, value, message):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("name", ["pretrain__peak_lr", "register__min_gain"])
+@pytest.mark.parametrize("name", ["pretrain__peak_lr", "register__max_int8_loss"])
 def test_a_number_that_is_not_finite_is_refused(changed, name, value):
     with pytest.raises(ConfigError, match=f"is {value}, expected a finite number"):
         build(changed(**{name: value}))
@@ -175,7 +178,7 @@ def test_a_whole_number_passes_as_a_float(changed):
         ("pretrain__objective", "vicrag", r"objective is 'vicrag'\. Did you mean 'vicreg'\?"),
         ("shuffle__val_share", 1.0, r"val_share 1\.0 and test_share .* must be"),
         ("register__model_name", "a/b", r"model_name is 'a/b', expected letters"),
-        ("register__min_gain", -0.1, "must be 0 or more"),
+        ("register__max_int8_loss", -0.1, r"max_int8_loss is -0\.1, expected 0 or more"),
         ("ingest__source", "stack", r"ingest\.source is 'stack'\. Did you mean 'stac'\?"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.domain.backscatter import DB_OFFSET, STEPS_PER_DB
+from tessera_core.domain.backscatter import DB_OFFSET, MISSING, STEPS_PER_DB
 from tessera_core.domain.bands import NUM_S1, NUM_S2
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.tile import MAX_DAY
@@ -31,20 +31,32 @@ def harmonic_features(pixels: DPixels) -> npt.NDArray[np.float32]:
     five terms each. A sensor that never saw a d-pixel gives zeros.
     """
     optical = pixels.optical
-    parts = [_fit(optical, optical.values / REFLECTANCE_SCALE)]
+    parts = [_fit(optical, optical.values / REFLECTANCE_SCALE, optical.valid)]
     for radar in (pixels.ascending, pixels.descending):
-        parts.append(_fit(radar, radar.values / STEPS_PER_DB - DB_OFFSET))
+        decibel = radar.values / STEPS_PER_DB - DB_OFFSET
+        # One polarisation may be missing where the other is there.
+        for band in range(NUM_S1):
+            one = slice(band, band + 1)
+            parts.append(_fit(radar, decibel[:, one], radar.values[:, band] != MISSING))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _fit(series: Series, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the terms of each band, (N, bands x 5), from observations (M, bands)."""
+def _fit(
+    series: Series, values: npt.NDArray[np.float64], usable: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return the terms of each band, (N, bands x 5).
+
+    Args:
+        series: Of N d-pixels, M observations.
+        values: (M, bands).
+        usable: (M,), True where all bands were observed.
+    """
     num, num_bands = len(series), values.shape[1]
-    pixel = np.repeat(np.arange(num), np.diff(series.offsets))[series.valid]
-    angle = 2 * np.pi * series.day_of_year[series.valid].astype(np.float64) / MAX_DAY
+    pixel = np.repeat(np.arange(num), np.diff(series.offsets))[usable]
+    angle = 2 * np.pi * series.day_of_year[usable].astype(np.float64) / MAX_DAY
     cycles = [wave(turn * angle) for turn in range(1, NUM_CYCLES + 1) for wave in (np.cos, np.sin)]
     basis = np.stack([np.ones_like(angle), *cycles], axis=1)
-    observed = values[series.valid]
+    observed = values[usable]
 
     gram = np.empty((num, NUM_TERMS, NUM_TERMS))
     for row in range(NUM_TERMS):

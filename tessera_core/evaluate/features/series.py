@@ -29,8 +29,14 @@ def regular_series(pixels: DPixels) -> npt.NDArray[np.float32]:
     optical = pixels.optical
     parts = [_means(optical, optical.values / REFLECTANCE_SCALE, optical.valid)]
     for radar in (pixels.ascending, pixels.descending):
-        present = (radar.values != MISSING).any(axis=1)
-        parts.append(_means(radar, radar.values / STEPS_PER_DB - DB_OFFSET, present))
+        decibel = radar.values / STEPS_PER_DB - DB_OFFSET
+        # One polarisation may be missing where the other is there.
+        polarisations = [
+            _means(radar, decibel[:, band : band + 1], radar.values[:, band] != MISSING)
+            for band in range(NUM_S1)
+        ]
+        filled = np.concatenate([part for part, _ in polarisations], axis=2)
+        parts.append((filled, np.logical_or.reduce([observed for _, observed in polarisations])))
     bands = [filled for filled, _ in parts]
     seen = [observed for _, observed in parts]
     return np.concatenate([*bands, *seen], axis=2).astype(np.float32)

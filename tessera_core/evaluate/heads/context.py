@@ -1,11 +1,12 @@
 """A small network that sees a d-pixel's neighbourhood: is it the pixel or what lies around it?"""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.evaluate.heads.checks import only_class
+from tessera_core.errors import InputError
+from tessera_core.evaluate.heads.checks import settled
 
 CONTEXT: Final = 5
 """Edge of the neighbourhood in pixels; the middle one is asked about."""
@@ -23,6 +24,7 @@ def predict_context(
     test: npt.NDArray[np.float32],
     *,
     seed: int,
+    num_steps: int = NUM_STEPS,
 ) -> npt.NDArray[np.int64]:
     """Classify the middle of neighbourhoods.
 
@@ -30,19 +32,28 @@ def predict_context(
         train: (N, 5, 5, F), zero where there is no pixel.
         classes: (N,); one class alone gives that class.
         test: (M, 5, 5, F).
-        seed: For weights and batches.
+        seed: For weights, batches and dropout.
+        num_steps: Updates.
+
+    Raises:
+        InputError: Neighbourhoods have another shape, or see ``check_rows``.
     """
     import torch
     from torch import nn
     from torch.nn.functional import cross_entropy
 
-    from tessera_core.evaluate.heads.networks import fit, own_chance, standardise_by
+    from tessera_core.evaluate.heads.networks import fit, own_chance, run, standardise_by
 
-    if (sole := only_class(classes)) is not None:
-        return np.full(len(test), sole)
+    if train.ndim != 4 or train.shape[1:3] != (CONTEXT, CONTEXT):
+        raise InputError(
+            f"neighbourhoods have shape {train.shape}, expected (rows, {CONTEXT}, {CONTEXT}, "
+            "features)"
+        )
+    if (sole := settled(train, classes, test)) is not None:
+        return sole
     codes, target = np.unique(classes, return_inverse=True)
-    known = torch.from_numpy(train)
-    known, asked = standardise_by(known, known, torch.from_numpy(test))
+    known, asked = (torch.from_numpy(np.asarray(each, np.float32)) for each in (train, test))
+    known, asked = standardise_by(known, known, asked)
     known, asked = (each.permute(0, 3, 1, 2).contiguous() for each in (known, asked))
     truth = torch.from_numpy(target)
     with own_chance(seed):
@@ -55,9 +66,8 @@ def predict_context(
             network,
             lambda rows: cross_entropy(network(known[rows]), truth[rows]),
             len(known),
-            num_steps=NUM_STEPS, batch_size=min(BATCH_SIZE, len(known)), peak_lr=PEAK_LR,
+            num_steps=num_steps, batch_size=BATCH_SIZE, peak_lr=PEAK_LR,
         )  # fmt: skip
-        with torch.no_grad():
-            parts: list[Any] = [network(part).argmax(dim=1) for part in asked.split(4096)]
-    predicted: npt.NDArray[np.int64] = codes[torch.cat(parts).numpy()]
+        number = run(network, asked).argmax(dim=1).numpy()
+    predicted: npt.NDArray[np.int64] = codes[number]
     return predicted

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.evaluate.heads.checks import only_class
+from tessera_core.evaluate.heads.checks import settled
 from tessera_core.pretrain.probe import predict_linear, single_blas_thread, standardise
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -20,8 +20,8 @@ def predict_standardised_linear(train: Floats, classes: Ints, test: Floats) -> I
 
     Training rows of one class alone give that class.
     """
-    if (sole := only_class(classes)) is not None:
-        return np.full(len(test), sole)
+    if (sole := settled(train, classes, test)) is not None:
+        return sole
     known, asked = standardise(train, train, test)
     return predict_linear(known, classes, asked)
 
@@ -29,9 +29,11 @@ def predict_standardised_linear(train: Floats, classes: Ints, test: Floats) -> I
 def predict_ridge(
     train: Floats, target: npt.NDArray[np.float64], test: Floats
 ) -> npt.NDArray[np.float64]:
-    """Regress linearly on standardised features."""
+    """Regress linearly on standardised features; one value alone gives that value."""
     from sklearn.linear_model import Ridge
 
+    if (sole := settled(train, target, test)) is not None:
+        return sole
     known, asked = standardise(train, train, test)
     with single_blas_thread():
         predicted: npt.NDArray[np.float64] = (

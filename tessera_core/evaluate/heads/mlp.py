@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.evaluate.heads.checks import only_class
+from tessera_core.evaluate.heads.checks import settled
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
@@ -21,42 +21,69 @@ NUM_STEPS: Final = 100
 it takes to stop gaining."""
 
 
-def predict_mlp(train: Floats, classes: Ints, test: Floats, *, seed: int) -> Ints:
+def predict_mlp(
+    train: Floats, classes: Ints, test: Floats, *, seed: int, num_steps: int = NUM_STEPS
+) -> Ints:
     """Classify by 512, 256 and one output per class; one class alone gives that class."""
     from torch.nn.functional import cross_entropy
 
-    if (sole := only_class(classes)) is not None:
-        return np.full(len(test), sole)
+    if (sole := settled(train, classes, test)) is not None:
+        return sole
     codes, target = np.unique(classes, return_inverse=True)
-    output = _run(train, target, test, len(codes), cross_entropy, seed)
+    output = run_mlp(
+        train, target, test, num_outputs=len(codes), loss=cross_entropy, seed=seed,
+        num_steps=num_steps,
+    )  # fmt: skip
     predicted: Ints = codes[output.argmax(axis=1)]
     return predicted
 
 
 def predict_mlp_value(
-    train: Floats, target: npt.NDArray[np.float64], test: Floats, *, seed: int
+    train: Floats,
+    target: npt.NDArray[np.float64],
+    test: Floats,
+    *,
+    seed: int,
+    num_steps: int = NUM_STEPS,
 ) -> npt.NDArray[np.float64]:
-    """Regress by the same network with one output."""
+    """Regress by the same network with one output; one value alone gives that value."""
     from torch.nn.functional import mse_loss
 
-    mean, deviation = target.mean(), target.std() or 1.0
+    if (sole := settled(train, target, test)) is not None:
+        return sole
+    mean, deviation = target.mean(), target.std()
     scaled = ((target - mean) / deviation).astype(np.float32)[:, None]
-    output = _run(train, scaled, test, 1, mse_loss, seed)[:, 0].astype(np.float64)
-    return np.asarray(output * deviation + mean)
+    output = run_mlp(
+        train, scaled, test, num_outputs=1, loss=mse_loss, seed=seed, num_steps=num_steps
+    )
+    return np.asarray(output[:, 0].astype(np.float64) * deviation + mean)
 
 
-def _run(
+def run_mlp(
     train: Floats,
     target: npt.NDArray[Any],
     test: Floats,
+    *,
     num_outputs: int,
-    criterion: Callable[..., Any],
+    loss: Callable[..., Any],
     seed: int,
+    num_steps: int,
 ) -> npt.NDArray[np.float32]:
+    """Fit the network and return its outputs for the test rows, (M, outputs).
+
+    Args:
+        train: (N, F), two rows or more.
+        target: (N, ...) what ``loss`` takes beside the outputs.
+        test: (M, F).
+        num_outputs: Outputs per row.
+        loss: (outputs, target) of a batch -> its loss.
+        seed: For weights, batches and dropout.
+        num_steps: Updates.
+    """
     import torch
     from torch import nn
 
-    from tessera_core.evaluate.heads.networks import fit, own_chance, standardise_by
+    from tessera_core.evaluate.heads.networks import fit, own_chance, run, standardise_by
 
     known = torch.from_numpy(np.asarray(train, np.float32))
     known, asked = standardise_by(known, known, torch.from_numpy(np.asarray(test, np.float32)))
@@ -68,14 +95,11 @@ def _run(
             layers += [nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU(),
                        nn.Dropout(DROPOUT)]  # fmt: skip
         network = nn.Sequential(*layers, nn.Linear(sizes[-1], num_outputs))
-        if len(known) > 1:  # batch norm has nothing to normalise by otherwise
-            fit(
-                network,
-                lambda rows: criterion(network(known[rows]), truth[rows]),
-                len(known),
-                num_steps=NUM_STEPS, batch_size=min(BATCH_SIZE, len(known)), peak_lr=PEAK_LR,
-            )  # fmt: skip
-        network.eval()
-        with torch.no_grad():
-            output: npt.NDArray[np.float32] = network(asked).numpy()
+        fit(
+            network,
+            lambda rows: loss(network(known[rows]), truth[rows]),
+            len(known),
+            num_steps=num_steps, batch_size=BATCH_SIZE, peak_lr=PEAK_LR,
+        )  # fmt: skip
+        output: npt.NDArray[np.float32] = run(network, asked).numpy()
     return output

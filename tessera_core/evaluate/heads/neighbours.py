@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tessera_core.evaluate.heads.checks import settled
 from tessera_core.pretrain.probe import single_blas_thread, standardise
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -15,10 +16,12 @@ def predict_knn(train: Floats, classes: Ints, test: Floats, *, num_neighbours: i
     """Classify by the nearest labelled d-pixels in standardised features.
 
     Nearer neighbours weigh more, which also breaks ties. With fewer labels than
-    ``num_neighbours``, all of them vote.
+    ``num_neighbours``, all of them vote; one class alone gives that class.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
+    if (sole := settled(train, classes, test)) is not None:
+        return sole
     near, far = standardise(train, train, test)
     model = KNeighborsClassifier(
         n_neighbors=min(num_neighbours, len(train)), weights="distance", algorithm="brute"

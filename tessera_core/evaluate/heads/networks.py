@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 WEIGHT_DECAY: Final = 1e-2
 
+ROWS_AT_ONCE: Final = 4096
+"""Rows that are predicted together; bounds the memory of large test sides."""
+
 
 @contextmanager
 def own_chance(seed: int) -> Iterator[None]:
@@ -20,7 +23,8 @@ def own_chance(seed: int) -> Iterator[None]:
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed: it seeds accelerators too, which nobody would restore.
+            torch.default_generator.manual_seed(seed)
             yield
     finally:
         torch.set_num_threads(num_threads)
@@ -40,13 +44,15 @@ def fit(
     Args:
         network: What is trained; left in evaluation mode.
         loss: Rows of one batch -> their loss.
-        num_rows: Rows there are.
-        num_steps: Updates.
-        batch_size: Rows per update.
+        num_rows: Rows there are, 1 or more.
+        num_steps: Updates, 2 or more.
+        batch_size: Rows per update; all rows where there are fewer. Batches are always full, as
+            batch norm has nothing to normalise a single row by.
         peak_lr: Largest learning rate.
     """
     optimizer = torch.optim.AdamW(network.parameters(), lr=peak_lr, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peak_lr, total_steps=num_steps)
+    batch_size = min(batch_size, num_rows)
     network.train()
     order, position = torch.randperm(num_rows), 0
     for _ in range(num_steps):
@@ -61,9 +67,19 @@ def fit(
     network.eval()
 
 
+def run(network: nn.Module, rows: Tensor, *, rows_at_once: int = ROWS_AT_ONCE) -> Tensor:
+    """Return the output of a fitted network for all rows, in parts; call inside ``own_chance``."""
+    with torch.no_grad():
+        return torch.cat([network(part) for part in rows.split(rows_at_once)])
+
+
 def standardise_by(train: Tensor, *others: Tensor) -> list[Tensor]:
-    """Return tensors with mean and deviation of ``train`` over all but the last axis taken out."""
-    flat = train.reshape(-1, train.shape[-1])
-    mean, deviation = flat.mean(dim=0), flat.std(dim=0)
+    """Return tensors with mean and deviation of ``train`` over all but the last axis taken out.
+
+    A feature that is constant in ``train`` is only centred.
+    """
+    # In float32 the mean of equal numbers is not that number, and constants become noise.
+    wide = train.reshape(-1, train.shape[-1]).double()
+    mean, deviation = wide.mean(dim=0), wide.std(dim=0, correction=0)
     scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-    return [(other - mean) / scale for other in others]
+    return [(other - mean.to(other.dtype)) / scale.to(other.dtype) for other in others]

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.evaluate.heads.checks import only_class
+from tessera_core.evaluate.heads.checks import settled
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
@@ -20,34 +20,44 @@ BATCH_SIZE: Final = 128
 NUM_STEPS: Final = 120
 
 
-def predict_temporal_cnn(train: Floats, classes: Ints, test: Floats, *, seed: int) -> Ints:
+def predict_temporal_cnn(
+    train: Floats, classes: Ints, test: Floats, *, seed: int, num_steps: int = NUM_STEPS
+) -> Ints:
     """Classify series by three convolutions over time and a dense layer (TempCNN's shape).
 
     Args:
         train: (N, T, C) regular series.
         classes: (N,); one class alone gives that class.
         test: (M, T, C).
-        seed: For weights and batches.
+        seed: For weights, batches and dropout.
+        num_steps: Updates.
     """
     from torch.nn.functional import cross_entropy
 
-    if (sole := only_class(classes)) is not None:
-        return np.full(len(test), sole)
+    if (sole := settled(train, classes, test)) is not None:
+        return sole
     codes, target = np.unique(classes, return_inverse=True)
-    output = _run(train, target, test, len(codes), cross_entropy, seed)
+    output = _run(train, target, test, len(codes), cross_entropy, seed, num_steps)
     predicted: Ints = codes[output.argmax(axis=1)]
     return predicted
 
 
 def predict_temporal_cnn_value(
-    train: Floats, target: npt.NDArray[np.float64], test: Floats, *, seed: int
+    train: Floats,
+    target: npt.NDArray[np.float64],
+    test: Floats,
+    *,
+    seed: int,
+    num_steps: int = NUM_STEPS,
 ) -> npt.NDArray[np.float64]:
-    """Regress by the same network with one output."""
+    """Regress by the same network with one output; one value alone gives that value."""
     from torch.nn.functional import mse_loss
 
-    mean, deviation = target.mean(), target.std() or 1.0
+    if (sole := settled(train, target, test)) is not None:
+        return sole
+    mean, deviation = target.mean(), target.std()
     scaled = ((target - mean) / deviation).astype(np.float32)[:, None]
-    output = _run(train, scaled, test, 1, mse_loss, seed)[:, 0].astype(np.float64)
+    output = _run(train, scaled, test, 1, mse_loss, seed, num_steps)[:, 0].astype(np.float64)
     return np.asarray(output * deviation + mean)
 
 
@@ -58,31 +68,31 @@ def _run(
     num_outputs: int,
     criterion: Callable[..., Any],
     seed: int,
+    num_steps: int,
 ) -> npt.NDArray[np.float32]:
     import torch
     from torch import nn
 
-    from tessera_core.evaluate.heads.networks import fit, own_chance, standardise_by
+    from tessera_core.evaluate.heads.networks import fit, own_chance, run, standardise_by
 
     known = torch.from_numpy(np.asarray(train, np.float32))
     known, asked = standardise_by(known, known, torch.from_numpy(np.asarray(test, np.float32)))
     known, asked = known.transpose(1, 2).contiguous(), asked.transpose(1, 2).contiguous()
     truth = torch.from_numpy(target)
-    num_steps, num_channels = known.shape[2], known.shape[1]
+    num_channels, num_times = known.shape[1:]
     layers: list[nn.Module] = []
     with own_chance(seed):
         for width in (num_channels, CHANNELS, CHANNELS):
             layers += [nn.Conv1d(width, CHANNELS, KERNEL, padding=KERNEL // 2),
                        nn.BatchNorm1d(CHANNELS), nn.ReLU(), nn.Dropout(DROPOUT)]  # fmt: skip
-        dense = [nn.Flatten(), nn.Linear(CHANNELS * num_steps, DENSE), nn.ReLU(),
+        dense = [nn.Flatten(), nn.Linear(CHANNELS * num_times, DENSE), nn.ReLU(),
                  nn.Dropout(DROPOUT), nn.Linear(DENSE, num_outputs)]  # fmt: skip
         network = nn.Sequential(*layers, *dense)
         fit(
             network,
             lambda rows: criterion(network(known[rows]), truth[rows]),
             len(known),
-            num_steps=NUM_STEPS, batch_size=min(BATCH_SIZE, len(known)), peak_lr=PEAK_LR,
+            num_steps=num_steps, batch_size=BATCH_SIZE, peak_lr=PEAK_LR,
         )  # fmt: skip
-        with torch.no_grad():
-            output: npt.NDArray[np.float32] = network(asked).numpy()
+        output: npt.NDArray[np.float32] = run(network, asked).numpy()
     return output

@@ -4,130 +4,141 @@ Theirs has widths 128, 256, 512 and 200 epochs; ours is narrower and trains for 
 updates, so that a fold takes seconds on two cores.
 """
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from tessera_core.errors import InputError
-from tessera_core.evaluate.heads.networks import fit, own_chance, standardise_by
+from tessera_core.evaluate.heads.checks import check_finite
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Chips = npt.NDArray[np.float32]
+Truth = npt.NDArray[np.floating[Any]]
 
 WIDTHS: Final = (32, 64, 96)
-DROPOUT: Final = 0.1
 PEAK_LR: Final = 4e-3
 BATCH_SIZE: Final = 12
 NUM_STEPS: Final = 100
-IGNORED: Final = -100
-"""What torch's loss leaves out."""
 
 MULTIPLE: Final = 4
 """Chips are halved twice."""
 
 
 def predict_unet(
-    train: npt.NDArray[np.float32],
-    truth: npt.NDArray[np.floating[Any]],
-    test: npt.NDArray[np.float32],
+    train: Chips,
+    truth: Truth,
+    test: Chips,
     *,
     num_classes: int | None,
     seed: int,
+    widths: tuple[int, int, int] = WIDTHS,
+    num_steps: int = NUM_STEPS,
+    by_chip: bool = False,
 ) -> npt.NDArray[Any]:
     """Return a class number, or a value, for every pixel of the test chips, (M, S, S).
 
+    Training chips without any label teach nothing and are left out. Where all labels are the same,
+    that one is predicted everywhere.
+
     Args:
         train: (C, S, S, F), S a multiple of 4.
-        truth: (C, S, S) class numbers or values, NaN = not labelled.
-        test: (M, S, S, F).
-        num_classes: K; None regresses, by mean squared error.
-        seed: For weights, batches and flips.
+        truth: (C, S, S) class numbers 0..K-1 or values, NaN = not labelled.
+        test: (M, S, S, F), of any such S.
+        num_classes: K; None regresses.
+        seed: For weights, batches, dropout and flips.
+        widths: Channels at full, half and quarter resolution.
+        num_steps: Updates.
+        by_chip: Regress by the mean over chips of their root mean squared error, as the authors do
+            for biomass, instead of the squared error of all pixels.
 
     Raises:
-        InputError: The chips' edge is no multiple of 4, or nothing is labelled.
+        InputError: Shapes do not fit, a feature is not finite, a class number is out of range, or
+            nothing is labelled.
     """
-    if train.shape[1] % MULTIPLE or train.shape[1] != train.shape[2]:
-        raise InputError(
-            f"chips are {train.shape[1]} x {train.shape[2]} pixels, expected squares with an edge "
-            f"that is a multiple of {MULTIPLE}"
-        )
-    labelled = np.isfinite(truth)
-    if not labelled.any():
-        raise InputError("no pixel of the training chips is labelled")
-    known, asked = standardise_by(*(torch.from_numpy(each) for each in (train, train, test)))
-    known, asked = (each.permute(0, 3, 1, 2).contiguous() for each in (known, asked))
-    mean, deviation = (0.0, 1.0) if num_classes else _moments(truth[labelled])
-    target = torch.from_numpy(np.where(labelled, (truth - mean) / deviation, IGNORED))
+    from tessera_core.evaluate.heads.networks import own_chance
+
+    _check_chips(train, truth, test, num_classes)
+    labels = truth[np.isfinite(truth)]
+    if not len(test) or (labels == labels[0]).all():
+        return np.full(test.shape[:3], labels[0], np.float64 if num_classes is None else np.int64)
+    mean, deviation = (
+        (0.0, 1.0) if num_classes is not None else (float(labels.mean()), float(labels.std()))
+    )
+    is_labelled = np.isfinite(truth).any(axis=(1, 2))
+    if is_labelled.sum() == 1:
+        # At quarter resolution a chip may be one pixel, and batch norm needs two.
+        is_labelled = np.repeat(np.flatnonzero(is_labelled), 2)
     with own_chance(seed):
-        network = UNet(known.shape[1], num_classes or 1)
-
-        def loss(rows: Tensor) -> Tensor:
-            chips, wanted = _flipped(known[rows], target[rows])
-            return _loss(network(chips), wanted, is_class=num_classes is not None)
-
-        fit(
-            network, loss, len(known),
-            num_steps=NUM_STEPS, batch_size=min(BATCH_SIZE, len(known)), peak_lr=PEAK_LR,
+        output = _fit_and_run(
+            train[is_labelled], (truth[is_labelled] - mean) / deviation, test,
+            num_classes, widths, num_steps, by_chip=by_chip,
         )  # fmt: skip
-        with torch.no_grad():
-            output = torch.cat([network(part) for part in asked.split(BATCH_SIZE)])
     if num_classes is not None:
         classes: npt.NDArray[np.int64] = output.argmax(dim=1).numpy()
         return classes
-    values: npt.NDArray[np.float64] = output[:, 0].numpy().astype(np.float64) * deviation + mean
-    return values
+    return np.asarray(output[:, 0].numpy().astype(np.float64) * deviation + mean)
 
 
-class UNet(nn.Module):
-    """Two levels down and up again, with what was seen on the way down handed across."""
+def _fit_and_run(
+    train: Chips,
+    truth: Truth,
+    test: Chips,
+    num_classes: int | None,
+    widths: tuple[int, int, int],
+    num_steps: int,
+    *,
+    by_chip: bool,
+) -> "Tensor":
+    """Return the outputs for the test chips, (M, K or 1, S, S)."""
+    import torch
 
-    def __init__(self, num_features: int, num_outputs: int) -> None:
-        super().__init__()
-        first, second, third = WIDTHS
-        self.entry = _block(num_features, first)
-        self.down = _block(first, second)
-        self.bottom = _block(second, third)
-        self.up = nn.ConvTranspose2d(third, second, 2, stride=2)
-        self.merge = _block(2 * second, second)
-        self.top = nn.ConvTranspose2d(second, first, 2, stride=2)
-        self.last = _block(2 * first, first)
-        # What a linear probe sees is handed to the end, so that the network starts from there.
-        self.out = nn.Conv2d(first + num_features, num_outputs, 1)
-        self.pool = nn.MaxPool2d(2)
+    from tessera_core.evaluate.heads.networks import fit, run, standardise_by
+    from tessera_core.evaluate.heads.unet_network import (
+        UNet,
+        chip_rmse_loss,
+        class_loss,
+        flipped,
+        value_loss,
+    )
 
-    def forward(self, chips: Tensor) -> Tensor:
-        """Return (B, outputs, S, S) of (B, F, S, S)."""
-        fine = self.entry(chips)
-        middle = self.down(self.pool(fine))
-        coarse = self.bottom(self.pool(middle))
-        middle = self.merge(torch.cat([middle, self.up(coarse)], dim=1))
-        fine = self.last(torch.cat([fine, self.top(middle)], dim=1))
-        found: Tensor = self.out(torch.cat([fine, chips], dim=1))
-        return found
+    known, asked = (torch.from_numpy(np.asarray(each, np.float32)) for each in (train, test))
+    known, asked = standardise_by(known, known, asked)
+    known, asked = (each.permute(0, 3, 1, 2).contiguous() for each in (known, asked))
+    target = torch.from_numpy(truth.astype(np.float32))
+    network = UNet(known.shape[1], num_classes or 1, widths)
+    criterion = class_loss if num_classes else chip_rmse_loss if by_chip else value_loss
 
+    def loss(rows: "Tensor") -> "Tensor":
+        chips, wanted = flipped(known[rows], target[rows])
+        return criterion(network(chips), wanted)
 
-def _block(num_in: int, num_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(num_in, num_out, 3, padding=1), nn.BatchNorm2d(num_out), nn.ReLU(),
-        nn.Dropout2d(DROPOUT),
+    fit(
+        network, loss, len(known), num_steps=num_steps, batch_size=BATCH_SIZE, peak_lr=PEAK_LR
     )  # fmt: skip
+    return run(network, asked, rows_at_once=BATCH_SIZE)
 
 
-def _flipped(chips: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Return chips and truth flipped alike, along either axis by chance."""
-    for axis in (-1, -2):
-        if torch.rand(()) < 0.5:
-            chips, truth = chips.flip(axis), truth.flip(axis)
-    return chips, truth
-
-
-def _loss(output: Tensor, wanted: Tensor, *, is_class: bool) -> Tensor:
-    if is_class:
-        return cross_entropy(output, wanted.long(), ignore_index=IGNORED)
-    known = wanted != IGNORED
-    return (output[:, 0][known] - wanted[known].float()).square().mean()
-
-
-def _moments(values: npt.NDArray[np.floating[Any]]) -> tuple[float, float]:
-    return float(values.mean()), float(values.std()) or 1.0
+def _check_chips(train: Chips, truth: Truth, test: Chips, num_classes: int | None) -> None:
+    for chips in (train, test):
+        if chips.ndim != 4 or chips.shape[1] % MULTIPLE or chips.shape[1] != chips.shape[2]:
+            raise InputError(
+                f"chips have shape {chips.shape}, expected (chips, S, S, features) with an edge S "
+                f"that is a multiple of {MULTIPLE}"
+            )
+    if truth.shape != train.shape[:3] or train.shape[3] != test.shape[3]:
+        raise InputError(
+            f"training chips {train.shape} have truth {truth.shape} and test chips {test.shape}, "
+            "expected a truth per training pixel and the same features on both sides"
+        )
+    check_finite(**{"training chips": train, "test chips": test})
+    labels = truth[np.isfinite(truth)]
+    if not len(labels):
+        raise InputError("no pixel of the training chips is labelled; give chips with labels")
+    if num_classes is not None and not (labels.min() >= 0 and labels.max() < num_classes):
+        raise InputError(
+            f"training chips are labelled {labels.min():g} to {labels.max():g}, expected class "
+            f"numbers 0 to {num_classes - 1}"
+        )

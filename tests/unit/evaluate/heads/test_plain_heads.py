@@ -1,15 +1,24 @@
+"""Every head finds what is planted, repeats itself, and says what it cannot learn from."""
+
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from tessera_core.domain.scores import Kind
+from tessera_core.errors import InputError
 from tessera_core.evaluate.heads.boosting import predict_boosting, predict_boosting_value
 from tessera_core.evaluate.heads.constant import predict_majority, predict_mean
+from tessera_core.evaluate.heads.context import predict_context
 from tessera_core.evaluate.heads.forest import predict_forest, predict_forest_value
 from tessera_core.evaluate.heads.linear import predict_ridge, predict_standardised_linear
 from tessera_core.evaluate.heads.mlp import predict_mlp, predict_mlp_value
 from tessera_core.evaluate.heads.neighbours import predict_knn
+from tessera_core.evaluate.heads.temporal_cnn import (
+    predict_temporal_cnn,
+    predict_temporal_cnn_value,
+)
 from tessera_core.evaluate.score import predict_folds
 from tessera_core.evaluate.splits import Fold
 
@@ -18,14 +27,35 @@ CLASSIFIERS = {
     "knn": partial(predict_knn, num_neighbours=5),
     "forest": partial(predict_forest, num_trees=20, seed=0),
     "boosting": partial(predict_boosting, seed=0),
-    "mlp": partial(predict_mlp, seed=0),
+    "mlp": partial(predict_mlp, seed=0, num_steps=40),
+    "temporal_cnn": partial(predict_temporal_cnn, seed=0, num_steps=50),
+    "context": partial(predict_context, seed=0, num_steps=30),
 }
 REGRESSORS = {
     "ridge": predict_ridge,
     "forest": partial(predict_forest_value, num_trees=30, seed=0),
     "boosting": partial(predict_boosting_value, seed=0),
-    "mlp": partial(predict_mlp_value, seed=0),
+    "mlp": partial(predict_mlp_value, seed=0, num_steps=60),
+    "temporal_cnn": partial(predict_temporal_cnn_value, seed=0, num_steps=60),
 }
+CONSTANTS = {"majority": predict_majority, "mean": predict_mean}
+HEADS = [
+    *((name, head, np.int64) for name, head in CLASSIFIERS.items()),
+    *((name, head, np.float64) for name, head in REGRESSORS.items()),
+]
+NAMES = [f"{name}-{kind.__name__}" for name, _, kind in HEADS]
+every_head = pytest.mark.parametrize(("name", "head", "kind"), HEADS, ids=NAMES)
+
+RESTING = {"temporal_cnn": (6, 1), "context": (5, 5, 1)}
+"""Axes that some heads have between rows and features."""
+
+
+def laid_out(name, features_ND):
+    """Return rows in the shape that a head reads: the same features at every time or place."""
+    if name not in RESTING:
+        return features_ND
+    tall = features_ND.reshape(len(features_ND), *(1 for _ in RESTING[name][:-1]), -1)
+    return np.tile(tall, (1, *RESTING[name]))
 
 
 def planted(num=400, seed=0):
@@ -41,12 +71,13 @@ def test_planted_classes_are_found(name):
     train, classes = planted(seed=0)
     test, expected = planted(seed=1)
 
-    predicted = CLASSIFIERS[name](train, classes, test)
+    predicted = CLASSIFIERS[name](laid_out(name, train), classes, laid_out(name, test))
 
+    assert predicted.dtype == np.int64
     assert (predicted == expected).mean() > 0.95
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", ["linear", "knn", "forest"])
 def test_shuffled_labels_score_about_chance(name):
     train, classes = planted(seed=0)
     test, expected = planted(seed=1)
@@ -57,25 +88,138 @@ def test_shuffled_labels_score_about_chance(name):
     assert abs((predicted == expected).mean() - 1 / 3) < 0.15
 
 
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_features_that_say_nothing_score_about_chance(name):
+    rng = np.random.default_rng(3)
+    classes = rng.integers(0, 3, 700)
+    rows = laid_out(name, rng.normal(size=(700, 8)).astype(np.float32))
+
+    predicted, expected = CLASSIFIERS[name](rows[:400], classes[:400], rows[400:]), classes[400:]
+
+    assert abs((predicted == expected).mean() - 1 / 3) < 0.15
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_two_labels_per_class_are_enough_for_classes_far_apart(name):
+    train, classes = planted()
+    few = np.concatenate([np.flatnonzero(classes == code)[:2] for code in np.unique(classes)])
+    test, expected = planted(seed=1)
+
+    predicted = CLASSIFIERS[name](laid_out(name, train[few]), classes[few], laid_out(name, test))
+
+    assert (predicted == expected).mean() > 0.6
+
+
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_a_planted_slope_is_found(name):
     rng = np.random.default_rng(0)
     features = rng.normal(size=(600, 4)).astype(np.float32)
     height = 15 + 5 * features[:, 0].astype(np.float64)
+    rows = laid_out(name, features)
 
-    predicted = REGRESSORS[name](features[:500], height[:500], features[500:])
+    predicted = REGRESSORS[name](rows[:500], height[:500], rows[500:])
 
+    assert predicted.dtype == np.float64
     assert np.corrcoef(predicted, height[500:])[0, 1] > 0.9
+    assert abs(predicted.mean() - height[500:].mean()) < 1
 
 
-@pytest.mark.parametrize("probe", [*CLASSIFIERS.values(), *REGRESSORS.values()])
-def test_a_probe_repeats_itself_to_the_last_digit(probe):
-    train, classes = planted()
-    target = classes if probe in CLASSIFIERS.values() else classes.astype(np.float64)
+@every_head
+def test_a_head_repeats_itself_to_the_last_digit_and_leaves_everything_as_it_was(name, head, kind):
+    train, classes = planted(num=60)
+    rows = laid_out(name, train)
+    chance, num_threads = torch.get_rng_state(), torch.get_num_threads()
 
-    first, second = (probe(train, target, train[:50]) for _ in range(2))
+    first, second = (head(rows, classes.astype(kind), rows[:20]) for _ in range(2))
 
     assert first.tobytes() == second.tobytes()
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.get_num_threads() == num_threads
+
+
+@pytest.mark.parametrize("name", ["mlp", "temporal_cnn", "context"])
+def test_a_network_depends_on_its_own_seed_only(name):
+    train, classes = planted(num=60)
+    shuffled = np.random.default_rng(2).permutation(classes)
+    rows, asked = laid_out(name, train), laid_out(name, planted(seed=1)[0])
+
+    first = CLASSIFIERS[name](rows, shuffled, asked)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(99)
+        second = CLASSIFIERS[name](rows, shuffled, asked)
+    other = CLASSIFIERS[name](rows, shuffled, asked, seed=1)
+
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+@every_head
+def test_one_truth_alone_is_predicted_for_every_row(name, head, kind):
+    rows = laid_out(name, planted(num=8)[0])
+
+    predicted = head(rows[:5], np.full(5, 1200, kind), rows[5:])
+
+    assert predicted.tolist() == [1200] * 3
+    assert predicted.dtype == kind
+
+
+@every_head
+def test_no_test_rows_give_no_predictions(name, head, kind):
+    train, classes = planted(num=10)
+    rows = laid_out(name, train)
+
+    predicted = head(rows, classes.astype(kind), rows[:0])
+
+    assert predicted.shape == (0,)
+    assert predicted.dtype == kind
+
+
+@every_head
+def test_rows_that_teach_nothing_are_refused(name, head, kind):
+    train, classes = planted(num=10)
+    rows, truth = laid_out(name, train), classes.astype(kind)
+    holed = rows.copy()
+    holed.reshape(10, -1)[3, 0] = np.nan
+
+    with pytest.raises(InputError, match="0 training rows and the truth of 0"):
+        head(rows[:0], truth[:0], rows)
+    with pytest.raises(InputError, match="10 training rows and the truth of 9"):
+        head(rows, truth[:9], rows)
+    with pytest.raises(InputError, match=r"1 of .* numbers in the training features .* not finite"):
+        head(holed, truth, rows)
+    with pytest.raises(InputError, match=r"1 of .* numbers in the test features .* not finite"):
+        head(rows, truth, holed)
+    with pytest.raises(InputError, match="expected the same features on both sides"):
+        head(rows, truth, rows[..., :-1])
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_a_value_that_is_not_known_is_refused(name):
+    train, classes = planted(num=10)
+    rows, values = laid_out(name, train), classes.astype(np.float64)
+    values[2] = np.nan
+
+    with pytest.raises(InputError, match="1 of 10 numbers in the truth"):
+        REGRESSORS[name](rows, values, rows)
+
+
+@every_head
+def test_a_feature_that_is_constant_in_training_changes_nothing_but_a_shift(name, head, kind):
+    train, classes = planted(num=60)
+    # Not a number that float32 can average exactly.
+    extended = np.concatenate([train, np.full((60, 1), 0.1, np.float32)], axis=1)
+    rows = laid_out(name, extended)
+
+    predicted = head(rows, classes.astype(kind), rows)
+
+    assert np.isfinite(predicted).all()
+    assert np.corrcoef(predicted, classes)[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_a_constant_answer_needs_a_label_too(name):
+    with pytest.raises(InputError, match="0 training rows"):
+        CONSTANTS[name](np.zeros((0, 1)), np.zeros(0), np.zeros((2, 1)))
 
 
 def test_more_neighbours_than_labels_let_all_labels_vote():
@@ -92,19 +236,41 @@ def test_the_majority_is_the_most_frequent_training_class():
     assert predicted.tolist() == [4, 4]
 
 
-@pytest.mark.parametrize("name", ["linear", "boosting", "mlp"])
-def test_training_rows_of_one_class_alone_give_that_class(name):
-    train, _ = planted(num=20)
-
-    predicted = CLASSIFIERS[name](train, np.full(20, 7), train[:3])
-
-    assert predicted.tolist() == [7, 7, 7]
-
-
 def test_the_mean_is_that_of_the_training_values():
-    assert (
-        predict_mean(np.zeros((2, 1)), np.array([1.0, 4.0]), np.zeros((3, 1))).tolist() == [2.5] * 3
+    predicted = predict_mean(np.zeros((2, 1)), np.array([4.0, 7.0]), np.zeros((3, 1)))
+
+    assert predicted.tolist() == [5.5] * 3
+
+
+def test_a_temporal_network_reads_when_and_not_only_what():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 2, 300)
+    series = rng.normal(size=(300, 24, 3)).astype(np.float32) * 0.3
+    peak = np.where(classes == 0, 6, 16)
+    series[np.arange(300), peak, 0] += 3
+
+    predicted = predict_temporal_cnn(
+        series[:200], classes[:200], series[200:], seed=0, num_steps=60
     )
+
+    assert (predicted == classes[200:]).mean() > 0.95
+
+
+def test_a_neighbourhood_tells_what_its_middle_does_not():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 2, 300)
+    around = rng.normal(size=(300, 5, 5, 3)).astype(np.float32)
+    around[classes == 1, 0] += 2
+    around[classes == 0, 4] += 2
+
+    predicted = predict_context(around[:200], classes[:200], around[200:], seed=0, num_steps=40)
+
+    assert (predicted == classes[200:]).mean() > 0.95
+
+
+def test_a_neighbourhood_of_another_size_is_refused():
+    with pytest.raises(InputError, match=r"\(2, 3, 3, 1\), expected \(rows, 5, 5, features\)"):
+        predict_context(np.zeros((2, 3, 3, 1)), np.array([0, 1]), np.zeros((1, 3, 3, 1)), seed=0)
 
 
 def test_a_unit_is_predicted_by_a_head_that_never_saw_its_fold():
