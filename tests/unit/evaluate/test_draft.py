@@ -30,17 +30,18 @@ ROW, COLUMN = np.indices((16, 32))
 def parts(tmp_path):
     """Return a reader of tiles with fields of 5 x 5 pixels that cross patches and blocks."""
 
-    def read(*names, **facts):
-        for name in names:
-            tile = make_tile(name=name, grid=GRID)
+    def read(*names, facts=None, **grids):
+        for name, grid in ({name: GRID for name in names} | grids).items():
+            tile = make_tile(name=name, grid=grid)
             folder = tmp_path / "mine" / name
             write_tile_directory(
-                folder, tile_arrays(tile), {**tile_document(GRID, tile.year), **facts}
+                folder, tile_arrays(tile), {**tile_document(grid, tile.year), **(facts or {})}
             )
-            parcel = (1 + ROW // 5 * 7 + COLUMN // 5).astype(np.int32)
+            east = COLUMN + int(grid.west - GRID.west) // 10
+            parcel = (1 + ROW // 5 * 13 + east // 5).astype(np.int32)
             crops = (1 + parcel % 3).astype(np.uint16)
-            write_raster(folder / "parcel_id.tif", parcel, GRID, nodata=0)
-            write_raster(folder / "crop_type.tif", crops, GRID, nodata=0)
+            write_raster(folder / "parcel_id.tif", parcel, grid, nodata=0)
+            write_raster(folder / "crop_type.tif", crops, grid, nodata=0)
         return list(read_parts(TILES, tmp_path, [], tmp_path))
 
     return read
@@ -51,17 +52,20 @@ def units_of(part, benchmark):
     return draft, examples_of(draft, part, benchmark, np.zeros((len(draft.rows), 2), np.float32))
 
 
-def test_no_field_gives_labels_to_patches_of_two_blocks(parts):
-    (part,) = parts("a")
+def test_no_field_gives_labels_to_patches_of_two_blocks_in_whatever_tile(parts):
+    shifted = make_grid(west=GRID.west + 320, north=GRID.north, width=32, height=16)
     benchmark = make_benchmark(Kind.MULTILABEL, data=TILES, group=BLOCKS)
 
-    draft, units = units_of(part, benchmark)
+    found = []
+    for part in parts("a", b=shifted):
+        draft, units = units_of(part, benchmark)
+        assert (np.diff(draft.unit) >= 0).all()
+        assert set(draft.unit) == set(range(len(units)))
+        found.append((part.parcel[draft.rows], units.group[draft.unit]))
 
-    parcel, group = part.parcel[draft.rows], units.group[draft.unit]
-    assert len(np.unique(group)) > 1
+    parcel, group = (np.concatenate(each) for each in zip(*found, strict=True))
+    assert [len(np.unique(each)) for _, each in found] == [2, 2]
     assert max(len(np.unique(group[parcel == one])) for one in np.unique(parcel)) == 1
-    assert (np.diff(draft.unit) >= 0).all()
-    assert set(draft.unit) == set(range(len(units)))
 
 
 def test_a_patch_is_the_same_place_whatever_is_labelled_in_it(parts, tmp_path):
@@ -87,7 +91,7 @@ def test_every_tile_can_be_a_group_of_its_own(parts):
 
 
 def test_regions_and_given_sides_come_from_the_tile(parts):
-    (part,) = parts("a", country="AT", split="test")
+    (part,) = parts("a", facts={"country": "AT", "split": "test"})
     split = Split(rule=SplitRule.GIVEN, column="split")
     benchmark = make_benchmark(data=TILES, region="country", split=split)
 
@@ -125,3 +129,14 @@ def test_points_of_a_table_are_grouped_by_column_and_known_by_their_place(tmp_pa
     assert units.group.tolist() == [0, 0, 1, 1, 2, 2]
     assert len(np.unique(units.position)) == 3
     assert set(units.region) == {"survey 0", "survey 1", "survey 2"}
+
+
+def test_a_field_is_at_home_in_the_middle_of_it_and_in_one_tile(parts):
+    shifted = make_grid(west=GRID.west + 320, north=GRID.north, width=32, height=16)
+
+    east, west = parts("a", b=shifted)
+
+    homes = [set(part.homes().within(part.grid)[0].tolist()) for part in (east, west)]
+    assert not homes[0] & homes[1]
+    ids, row, column = east.homes().within(east.grid)
+    assert (ids[0], row[0], column[0]) == (1, 2, 2)
