@@ -341,13 +341,13 @@ def _drawn_blocks(num_groups: int) -> Iterator[Floats]:
 
 def _own_faults(evidence: Evidence) -> Iterator[str]:
     """Yield what speaks against a version whoever it is compared with."""
-    for what, passed in (
-        ("its canaries", evidence.canaries_pass),
-        ("the quality gate of its samples", evidence.quality_passed),
-        ("the audit of its chain", evidence.audit_passed),
+    for what, verb, passed in (
+        ("its canaries", "were", evidence.canaries_pass),
+        ("the quality gate of its samples", "was", evidence.quality_passed),
+        ("the audit of its chain", "was", evidence.audit_passed),
     ):
         if passed is None:
-            yield f"{what} was not checked"
+            yield f"{what} {verb} not checked"
         elif not passed:
             yield f"{what} failed"
 
