@@ -78,7 +78,7 @@ class Draft:
 
 def draft_units(part: "Part", benchmark: Benchmark, settings: "EvaluateConfig") -> Draft:
     """Return the units that a task has in a part; none where nothing is labelled."""
-    truth = _read_truth(part, benchmark)
+    truth = read_truth(part, benchmark)
     if benchmark.kind == Kind.MULTILABEL:
         return _patches(part, benchmark, truth, settings.seed)
     if benchmark.patch_size is not None:
@@ -151,7 +151,7 @@ def random_keys(part: "Part", seed: int) -> Floats:
     return rng.random(len(part.pixels))
 
 
-def _read_truth(part: "Part", benchmark: Benchmark) -> Floats:
+def read_truth(part: "Part", benchmark: Benchmark) -> Floats:
     """Return truth (N,) as numbers, NaN where it is not known."""
     asked = benchmark.truth
     if asked.raster is not None:

@@ -12,7 +12,13 @@ import numpy.typing as npt
 from tessera_core.domain.grid import TileGrid
 from tessera_core.domain.scores import Kind
 from tessera_core.errors import AbsentDataError, InputError
-from tessera_core.evaluate.draft import Draft, draft_units, examples_of, smallest_keys
+from tessera_core.evaluate.draft import (
+    Draft,
+    draft_units,
+    examples_of,
+    read_truth,
+    smallest_keys,
+)
 from tessera_core.evaluate.examples import Examples, join
 from tessera_core.evaluate.sources import Part, read_parts
 from tessera_core.records.benchmarks import Benchmark, DataSource, Source
@@ -215,9 +221,9 @@ def _is_mapped(benchmark: Benchmark) -> bool:
 
 
 def _identity(benchmark: Benchmark, part: Part, draft: Draft) -> bytes:
-    """Return a digest of which units a task has and what is true of them."""
+    """Return a digest of which units a task has and of all its labels, used or not."""
     content = hashlib.sha256(f"{benchmark.name}/{part.name}/{part.year}".encode())
-    truth = np.nan_to_num(draft.truth, nan=-1.0e9)
+    truth = np.nan_to_num(read_truth(part, benchmark), nan=-1.0e9)
     row, column = part.row[draft.rows], part.column_number[draft.rows]
     for values in (row, column, draft.unit, truth, draft.group):
         content.update(np.ascontiguousarray(values).tobytes())

@@ -23,7 +23,7 @@ def test_the_cycle_ends_with_a_champion_its_scores_and_a_certificate(checkout: P
 
     assert "tessera version 1 is champion" in printed
     assert "encoder/linear" in printed
-    assert "raw_forest" in printed
+    assert "raw/forest" in printed
     assert "passed" in printed
     assert "make ui" in printed
     assert (checkout / "data" / "audit" / "certificate.html").is_file()
