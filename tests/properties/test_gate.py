@@ -68,8 +68,9 @@ def evidence(rng, gains, **changes):
             )
         )  # fmt: skip
     values = {
-        "tasks": tuple(tasks), "int8_loss": {task.name: 0.0 for task in tasks}, "time_ratio": 1.0, "size_ratio": 1.0, "canaries_pass": True,
-        "quality_passed": True, "audit_passed": True,
+        "tasks": tuple(tasks), "int8_loss": {task.name: 0.0 for task in tasks},
+        "time_ratio": 1.0, "size_ratio": 1.0, "canaries_pass": True, "quality_passed": True,
+        "audit_passed": True,
     }  # fmt: skip
     return Evidence(**{**values, **changes})
 

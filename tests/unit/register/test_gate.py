@@ -108,8 +108,8 @@ def test_a_gain_that_may_be_chance_does_not_promote(old):
 def test_the_level_is_shared_out_over_tasks(better, old):
     alone, among_five = ask(better), ask(*(crops(old, old, name=f"task_{n}") for n in range(5)))
 
-    assert alone.numbers["level_per_task"] == 0.05
-    assert among_five.numbers["level_per_task"] == 0.01
+    assert alone.numbers["level_per_task"] == 0.04
+    assert among_five.numbers["level_per_task"] == 0.008
 
 
 def test_a_loss_beyond_the_margin_holds_back_what_gains_elsewhere(better, old):
