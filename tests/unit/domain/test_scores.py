@@ -121,7 +121,7 @@ def test_no_units_and_constant_truth_give_numbers_not_nan():
     ("chosen", "message"),
     [
         ((), "it has no metric"),
-        (("accuracies",), "acuracy is not a metric"),
+        (("acuracy",), "acuracy is not a metric"),
         (("r2",), "r2 is no metric of classification"),
     ],
 )
