@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.adapters.registry import MlflowRegistry
+from flows.adapters.tracking import open_run
 from flows.context import load_context
 from tessera_core.records.files import digest_json
 from tessera_core.records.manifest import Manifest
@@ -19,7 +20,9 @@ Tessera = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def registry(tessera: Tessera, root: Path, artifact: Path) -> MlflowRegistry:
     """Two scored versions, of which the first serves, and a third that was never scored."""
-    found = MlflowRegistry(load_context(root).settings, "tessera", run_id="")
+    settings = load_context(root).settings
+    with open_run(settings, "key", "run") as tracker:
+        found = MlflowRegistry(settings, "tessera", tracker.run_id)
     tags = {"tessera.model_digest": Manifest.read(artifact).digest}
     for receipt in ("a" * 64, "b" * 64, ""):
         found.register(artifact, {**tags, "tessera.receipt.evaluate": receipt})
