@@ -46,6 +46,9 @@ from tessera_core.records.selection_fields import selection_fields
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+NO_DATA: Final = "the folder of benchmark data holds no"
+"""How it is said that data is absent: without a path, so that receipts agree everywhere."""
+
 HIDDEN_RASTERS: Final = (CLASS_RASTER, GROUP_RASTER)
 """What a field that chooses among encoders must not show to a report."""
 
@@ -187,7 +190,7 @@ def _located(base: Path, name: str | None) -> Path:
     path = base / str(name)
     if not path.exists():
         raise AbsentDataError(
-            f"there is no {path}; put the data there, or set evaluate.benchmark_data to the folder "
+            f"{NO_DATA} {name}; put the data there, or set evaluate.benchmark_data to the folder "
             "that holds it"
         )
     _require_inside(path, base)
