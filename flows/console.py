@@ -85,9 +85,7 @@ def say_summary(summary: Mapping[str, Any]) -> None:
         if task not in absent:
             say(f"{task}: skipped, {reason}")
     if absent:
-        say(
-            f"no data for {', '.join(absent)}: tasks that wait for yours, see docs/how-to/benchmarks"
-        )
+        say(f"no data for {', '.join(absent)}: see docs/how-to/benchmarks.md")
     say()
     say(f"embeddings   {summary['export']}")
     say(f"report       {summary['report']}")
