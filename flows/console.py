@@ -45,7 +45,10 @@ def describe(stage: str, facts: Mapping[str, Any]) -> str:
                 f"RankMe {final['rank/embedding']:.2f}"
             )
         case "evaluate":
-            return ", ".join(f"{task} {status}" for task, status in facts["status"].items())
+            scored = [task for task, status in facts["status"].items() if status == "scored"]
+            others = len(facts["status"]) - len(scored)
+            skipped = f"; {others} skipped" if others else ""
+            return f"scored {', '.join(scored) or 'nothing'}{skipped}"
         case "register":
             decision = facts["decision"]
             return f"version {facts['candidate']['version']} is {decision['alias']}"
@@ -75,8 +78,14 @@ def say_summary(summary: Mapping[str, Any]) -> None:
         say(f"{task}:")
         for name, text in scores.items():
             say(f"  {name:<24} {text}")
+    from tessera_core.evaluate.sources import NO_DATA
+
+    absent = [task for task, reason in summary["skipped"].items() if reason.startswith(NO_DATA)]
     for task, reason in summary["skipped"].items():
-        say(f"{task}: skipped, {reason}")
+        if task not in absent:
+            say(f"{task}: skipped, {reason}")
+    if absent:
+        say(f"no data for {', '.join(absent)}: see docs/how-to/benchmarks.md")
     say()
     say(f"embeddings   {summary['export']}")
     say(f"report       {summary['report']}")

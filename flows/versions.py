@@ -83,7 +83,7 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     Who, why, and what served before are kept in the lineage and as tags of the version.
 
     Raises:
-        InputError: There is no such version, or name or reason are empty.
+        InputError: There is no such version, it was never scored, or name or reason are empty.
     """
     from flows.adapters.registry import MlflowRegistry
     from tessera_core.register.gate import CHAMPION, describe_override
@@ -95,6 +95,11 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     chosen, before = registry.version(version), registry.champion()
     if chosen is None:
         raise InputError(f"{name} has no version {version}; `tessera ui` shows those it has")
+    if not chosen.receipt:
+        raise InputError(
+            f"{name} version {version} was never scored, so export and audit could not follow it; "
+            "score it in a run first (`pretrain.imported`, `tessera register`)"
+        )
     record = {
         "kind": "override",
         "model_name": name,

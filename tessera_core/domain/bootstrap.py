@@ -5,15 +5,19 @@ all resamples are one matrix product, and the same resamples serve all models: d
 paired. A percentile interval of few groups is too narrow; its percentiles are moved outwards as
 Hesterberg proposes ("What teachers should know about the bootstrap", 2015, section 5.3).
 
-Shapes: G groups, R resamples.
+Resamples come in blocks, so that a million groups need no more memory than a thousand.
+
+Shapes: G groups, R resamples, B resamples of one block.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from tessera_core.domain.scores import Kind, scores
 
 Floats = npt.NDArray[np.float64]
 Scores = Mapping[str, Floats]
@@ -23,6 +27,9 @@ DIGITS: Final = 6
 """Decimals kept in reports; the intervals are far wider."""
 
 MIN_GROUPS: Final = 2
+
+MAX_BLOCK: Final = 2**21
+"""Counts of one block: 16 MiB, whatever the number of groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +60,34 @@ def resample_counts(num_groups: int, num_resamples: int, rng: np.random.Generato
     return rng.multinomial(num_groups, share, size=num_resamples).astype(np.float64)
 
 
+def count_blocks(num_groups: int, num_resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yield the rows of ``resample_counts`` in blocks of bounded size, (B, G)."""
+    largest = max(MAX_BLOCK // num_groups, 1)
+    for done in range(0, num_resamples, largest):
+        yield resample_counts(num_groups, min(largest, num_resamples - done), rng)
+
+
+def resampled_scores(
+    kind: Kind, sums: Mapping[str, Floats], blocks: Iterable[Floats]
+) -> dict[str, dict[str, Floats]]:
+    """Return model -> metric -> scores of the same resamples for every model, (R,).
+
+    Args:
+        kind: Of the task.
+        sums: Model -> tally (G, ...) over the same groups.
+        blocks: Counts (B, G) of how often each group is drawn.
+    """
+    parts: dict[str, list[dict[str, Floats]]] = {name: [] for name in sums}
+    for counts in blocks:
+        for name, tally in sums.items():
+            drawn = counts @ tally.reshape(len(tally), -1)
+            parts[name].append(scores(kind, drawn.reshape(-1, *tally.shape[1:])))
+    return {
+        name: {metric: np.concatenate([part[metric] for part in found]) for metric in found[0]}
+        for name, found in parts.items()
+    }
+
+
 def expanded_tail(tail: float, num_groups: int) -> float:
     """Return the share of resamples to cut off so that a ``tail`` is cut off in truth.
 
@@ -77,11 +112,6 @@ def interval(
     tail = expanded_tail((1 - confidence) / 2, num_groups)
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(mean=mean, low=float(low), high=float(high))
-
-
-def lower_bound(drawn: Floats, *, num_groups: int, level: float) -> float:
-    """Return the value that the truth lies below with a probability of ``level`` at most."""
-    return float(np.quantile(drawn, expanded_tail(level, num_groups)))
 
 
 def estimate(point: Scores, resampled: Scores, *, num_groups: int) -> dict[str, dict[str, float]]:

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tessera_core.domain.bands import TILE_RESOLUTION_M
-from tessera_core.domain.grid import block_ids
+from tessera_core.domain.grid import TileGrid, block_ids
 from tessera_core.domain.scores import Kind
 from tessera_core.errors import InputError
 from tessera_core.evaluate.examples import NO_PIXEL, Examples
+from tessera_core.evaluate.homes import is_at_home
 from tessera_core.records.benchmarks import REGION_OF_TILE, Benchmark
 
 if TYPE_CHECKING:
@@ -146,9 +147,12 @@ def smallest_keys(group: Ints, key: Floats, num_per_group: int) -> Ints:
 
 def random_keys(part: "Part", seed: int) -> Floats:
     """Return a random number per d-pixel, (N,), that depends on no other part."""
+    return _rng_of(part, seed).random(len(part.pixels))
+
+
+def _rng_of(part: "Part", seed: int) -> np.random.Generator:
     name = hashlib.sha256(f"{part.name}/{part.year}".encode()).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(name[:8], "big")])
-    return rng.random(len(part.pixels))
+    return np.random.default_rng([seed, int.from_bytes(name[:8], "big")])
 
 
 def read_truth(part: "Part", benchmark: Benchmark) -> Floats:
@@ -201,14 +205,14 @@ def _read_region(part: "Part", benchmark: Benchmark) -> npt.NDArray[np.str_]:
         return np.full(len(part.pixels), "")
     if benchmark.region == REGION_OF_TILE:
         return np.full(len(part.pixels), part.name)
-    return np.asarray(part.column(benchmark.region)).astype(str)
+    return part.words(benchmark.region)
 
 
 def _read_given(part: "Part", benchmark: Benchmark) -> npt.NDArray[np.str_]:
     column = benchmark.split.column
     if column is None:
         return np.full(len(part.pixels), "")
-    return part.given(column)
+    return part.words(column)
 
 
 def _positions(part: "Part") -> Ints:
@@ -223,19 +227,39 @@ def _patch_numbers(part: "Part", size: int) -> Ints:
     """Return the number of the patch that each d-pixel lies in, counted within the part."""
     if part.grid is None:
         raise InputError(f"{part.name} is a table, and a table has no patches")
-    across = -(-part.grid.width // size)
     row, column = part.row.astype(np.int64), part.column_number.astype(np.int64)
+    return _patch_at(part.grid, row, column, size)
+
+
+def _patch_at(grid: TileGrid, row: Ints, column: Ints, size: int) -> Ints:
+    across = -(-grid.width // size)
     return (row // size) * across + column // size
 
 
 def _patches(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draft:
-    """Return one unit per patch: which classes fill at least a share of it."""
-    group = _read_group(part, benchmark)
-    rows = np.flatnonzero(np.isfinite(truth))
-    rows = rows[_is_at_home(part.parcel[rows], group[rows])]
-    patches, patch = np.unique(
-        _patch_numbers(part, int(benchmark.patch_size or 1))[rows], return_inverse=True
+    """Return one unit per patch: which classes fill at least a share of it.
+
+    A field counts in its home group alone, and is unlabelled in the patches of others.
+    """
+    size = int(benchmark.patch_size or 1)
+    # Labelled or not, the first d-pixel of a patch says where it is: the same one in every year.
+    numbers, first, of_pixel = np.unique(
+        _patch_numbers(part, size), return_index=True, return_inverse=True
     )
+    group = _read_group(part, benchmark)[first]
+    rows = np.flatnonzero(np.isfinite(truth))
+    if part.grid is not None:
+        home, row, column = part.homes().within(part.grid)
+        number = _patch_at(part.grid, row, column, size)
+        place = np.minimum(np.searchsorted(numbers, number), len(numbers) - 1)
+        has_patch = numbers[place] == number
+        rows = rows[
+            is_at_home(
+                part.parcel[rows], group[of_pixel[rows]], home[has_patch], group[place[has_patch]]
+            )
+        ]
+    patches, patch = np.unique(of_pixel[rows], return_inverse=True)
+    first, group = first[patches], group[patches]
     codes, code = np.unique(truth[rows].astype(np.int64), return_inverse=True)
     counts = np.zeros((len(patches), len(codes)))
     np.add.at(counts, (patch, code), 1)
@@ -243,37 +267,16 @@ def _patches(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Dr
     key = random_keys(part, seed)[rows]
     chosen = smallest_keys(patch.astype(np.int64), key, MAX_PIXELS_PER_PATCH)
     chosen = chosen[np.argsort(patch[chosen], kind="stable")]
-    first = rows[np.unique(patch, return_index=True)[1]] if len(rows) else rows
     return Draft(
         rows=rows[chosen],
         unit=patch[chosen].astype(np.int64),
         first=first,
         truth=(share >= benchmark.min_share).astype(np.float64),
-        group=group[first],
+        group=group,
         field=np.full(len(patches), NO_FIELD, np.int64),
         key=random_keys(part, seed)[first],
         label_codes=tuple(int(each) for each in codes),
     )
-
-
-def _is_at_home(parcel: Ints, group: Ints) -> npt.NDArray[np.bool_]:
-    """Return which d-pixels of each field lie in the group that has most of it, (N,).
-
-    The others count as unlabelled: a field that crosses into another block would else be learnt
-    from and asked about. D-pixels without a field are all at home.
-    """
-    if not len(parcel):
-        return np.zeros(0, np.bool_)
-    pairs, pair, count = np.unique(
-        np.stack([parcel, group]), axis=1, return_inverse=True, return_counts=True
-    )
-    # The largest part of each field comes first, of equal ones that of the smallest group.
-    order = np.lexsort((pairs[1], -count, pairs[0]))
-    field = pairs[0][order]
-    is_largest = np.concatenate([[True], field[1:] != field[:-1]])
-    home = np.zeros(len(order), np.bool_)
-    home[order[is_largest]] = True
-    return home[pair.reshape(-1)] | (parcel <= 0)
 
 
 def _chips(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draft:
@@ -281,8 +284,9 @@ def _chips(part: "Part", benchmark: Benchmark, truth: Floats, seed: int) -> Draf
     size = int(benchmark.patch_size or 1)
     number = _patch_numbers(part, size)
     labelled = np.unique(number[np.isfinite(truth)])
-    rng = np.random.default_rng([seed, len(part.pixels)])
-    kept = np.sort(rng.permutation(labelled)[:MAX_CHIPS_PER_PART])
+    rng = _rng_of(part, seed)
+    drawn = rng.permutation(labelled)[:MAX_CHIPS_PER_PART]
+    kept = np.sort(drawn[rng.random(len(drawn)) < benchmark.share_of_patches])
     rows = np.flatnonzero(np.isin(number, kept))
     rows = rows[np.argsort(number[rows], kind="stable")]
     place = np.searchsorted(kept, number[rows])

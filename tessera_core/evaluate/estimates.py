@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from tessera_core.domain.bootstrap import (
     DIGITS,
+    count_blocks,
     estimate,
     estimate_difference,
-    resample_counts,
+    resampled_scores,
 )
 from tessera_core.domain.scores import Kind, scores, tally
 from tessera_core.evaluate.config import EvaluateConfig
@@ -74,12 +75,11 @@ def compare(
     """
     num_groups = len(next(iter(sums.values())))
     rng = np.random.default_rng(settings.seed)
-    weights = resample_counts(num_groups, settings.num_bootstraps, rng)
+    blocks = count_blocks(num_groups, settings.num_bootstraps, rng)
+    resampled = resampled_scores(kind, sums, blocks)
     found = {}
     for name, by_group in sums.items():
-        flat = by_group.reshape(num_groups, -1)
-        resampled = (weights @ flat).reshape(-1, *by_group.shape[1:])
-        point, drawn = scores(kind, by_group.sum(axis=0)), scores(kind, resampled)
+        point, drawn = scores(kind, by_group.sum(axis=0)), resampled[name]
         found[name] = (
             {metric: point[metric] for metric in metrics},
             {metric: drawn[metric] for metric in metrics},

@@ -76,7 +76,7 @@ def read_long_table(path: Path, labels: Path) -> LongTable:
         raise RecordError(f"{path}: day of year {day.max()} or {day.min()}, expected 1..{MAX_DAY}")
     sensor = series["sensor"].astype(str)
     if len(unknown := np.setdiff1d(sensor, [OPTICAL, RADAR])):
-        raise RecordError(f"{path}: sensor {unknown[0]!r}, expected {OPTICAL} or {RADAR}")
+        raise RecordError(f"{path}: sensor {str(unknown[0])!r}, expected {OPTICAL} or {RADAR}")
     orbit = series.get("orbit", np.full(len(day), "ascending")).astype(str)
     _require_encodings(path, series, sensor)
     is_radar = has_label & (sensor == RADAR)

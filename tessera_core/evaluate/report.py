@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tessera_core.domain.scores import is_share, metric_title
+from tessera_core.domain.scores import METRICS, is_share, metric_title
 from tessera_core.evaluate.tracking import REPORT_NAME, SCORED
 from tessera_core.evaluate.words import model_label
 from tessera_core.records.page import render_page
@@ -41,34 +41,31 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, str]) -> 
 
 
 def headlines(evaluation: Mapping[str, Any]) -> list[str]:
-    """Return what the scores say, one sentence per task and comparison."""
-    sentences = []
-    for report in evaluation["tasks"].values():
-        if report["status"] != SCORED:
-            continue
-        metric = report["metric"]
-        score = report["scores"][report["compared"]][metric]
-        sentences.append(
-            f"{report['title']}: {metric_title(metric)} {shown(score['mean'], metric)} "
-            f"({shown(score['low'], metric)} to {shown(score['high'], metric)}) in places that "
-            "the probe never saw."
-        )
-        sentences += [
-            _compare(comparison, metric, scores[metric])
-            for comparison, scores in report["differences"].items()
-        ]
-    return sentences
+    """Return what the scores say, one sentence per scored task."""
+    return [
+        _headline(report) for report in evaluation["tasks"].values() if report["status"] == SCORED
+    ]
 
 
-def _compare(comparison: str, metric: str, difference: Mapping[str, float]) -> str:
-    baseline = model_label(comparison.split(" - ")[1])
-    span = f"{signed(difference['low'], metric)} to {signed(difference['high'], metric)}"
-    amount = signed(difference["mean"], metric)
-    if difference["low"] > 0:
-        return f"Above {baseline} by {amount} ({span})."
-    if difference["high"] < 0:
-        return f"Below {baseline} by {amount} ({span})."
-    return f"No clear difference from {baseline}: {amount} ({span}), an interval that holds 0."
+def _headline(report: Mapping[str, Any]) -> str:
+    metric = report["metric"]
+    score = report["scores"][report["compared"]][metric]
+    found: dict[str, list[str]] = {"above": [], "below": [], "no clear difference from": []}
+    for comparison, scores in report["differences"].items():
+        difference = scores[metric]
+        amount = f"{model_label(comparison.split(' - ')[1])} ({signed(difference['mean'], metric)})"
+        if METRICS[metric].higher_is_better:
+            is_above, is_below = difference["low"] > 0, difference["high"] < 0
+        else:
+            is_above, is_below = difference["high"] < 0, difference["low"] > 0
+        verdict = "above" if is_above else "below" if is_below else "no clear difference from"
+        found[verdict].append(amount)
+    said = [f"{verdict} {', '.join(names)}" for verdict, names in found.items() if names]
+    return (
+        f"{report['title']}: {metric_title(metric)} {shown(score['mean'], metric)} "
+        f"({shown(score['low'], metric)} to {shown(score['high'], metric)}) in places that the "
+        f"probe never saw{': ' if said else ''}{'; '.join(said)}."
+    )
 
 
 def shown(value: float, metric: str) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tessera_core.domain.scores import Kind
 from tessera_core.evaluate.chips import predict_chips, without_shared_fields
 from tessera_core.evaluate.config import EvaluateConfig
-from tessera_core.evaluate.curve import count_curve, share_curve
+from tessera_core.evaluate.curve import METRIC, count_curve, share_curve
 from tessera_core.evaluate.estimates import by_region, compare, is_tested, tallies
 from tessera_core.evaluate.examples import Examples
 from tessera_core.evaluate.lineup import COMPARED, Features, Model, baselines_of, models_of
@@ -182,22 +182,27 @@ def _learning(
     *,
     with_baselines: bool,
 ) -> dict[str, Any]:
-    """Return curves over labels and transfer over regions and years, where they can be had."""
+    """Return curves over labels and transfer over regions and years, where they can be had.
+
+    Without baselines, classes still get their curve: versions are compared by it.
+    """
     kind, metric = ready.benchmark.kind, ready.benchmark.metrics[0]
-    empty: dict[str, Any] = {"curve": None, "shares": None, "transfer": {}}
-    if not with_baselines or kind == Kind.SEGMENTATION:
-        return empty
+    found: dict[str, Any] = {"curve": None, "shares": None, "transfer": {}}
+    if kind == Kind.SEGMENTATION:
+        return found
     target = ready.truth if kind == Kind.REGRESSION else ready.truth.astype(np.int64)
     if kind in (Kind.CLASSIFICATION, Kind.CHANGE):
-        empty["curve"] = count_curve(
+        found["curve"] = count_curve(
             kind, features, ready.truth.astype(np.int64), ready.group, folds, ready.names, settings
         )
-        metric = "balanced_accuracy"
-    empty["shares"] = share_curve(
+        metric = METRIC
+    if not with_baselines:
+        return found
+    found["shares"] = share_curve(
         kind, features, target, ready.group, folds, ready.num_classes, metric, settings
     )
-    empty["transfer"] = _transfer(ready, features, settings)
-    return empty
+    found["transfer"] = _transfer(ready, features, settings)
+    return found
 
 
 def _transfer(ready: Ready, features: Features, settings: EvaluateConfig) -> dict[str, Any]:

@@ -6,6 +6,7 @@ of a table.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.grid import TileGrid
 from tessera_core.errors import AbsentDataError, InputError, did_you_mean
+from tessera_core.evaluate.homes import Homes, field_homes
 from tessera_core.evaluate.long_table import read_long_table
 from tessera_core.ingest.sources.tiles import (
     BANDS,
@@ -43,6 +45,9 @@ from tessera_core.records.selection_fields import selection_fields
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+NO_DATA: Final = "the folder of benchmark data holds no"
+"""How it is said that data is absent: without a path, so that receipts agree everywhere."""
 
 HIDDEN_RASTERS: Final = (CLASS_RASTER, GROUP_RASTER)
 """What a field that chooses among encoders must not show to a report."""
@@ -86,6 +91,9 @@ class Part:
     read: Callable[[str, float], npt.NDArray[Any]]
     """Name of a raster or column, what "no data" in a raster means -> its values, (N,)."""
 
+    homes: Callable[[], Homes]
+    """Where the fields of the source are at home; read when somebody asks."""
+
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What ``tile.json`` says; empty elsewhere."""
 
@@ -106,8 +114,8 @@ class Part:
             raise InputError(f"{self.name} is a tile and has no column {name}; name a raster")
         return self.read(name, np.nan)
 
-    def given(self, name: str) -> npt.NDArray[np.str_]:
-        """Return which side of a given split each d-pixel is on, (N,), empty where on neither.
+    def words(self, name: str) -> npt.NDArray[np.str_]:
+        """Return what the labels or the tile say of each d-pixel, (N,), empty where nothing.
 
         Args:
             name: Column of the labels, or key in ``tile.json``.
@@ -119,10 +127,10 @@ class Part:
             return _words(self.column(name))
         if name not in self.facts:
             raise InputError(
-                f"{self.name}: its {DOCUMENT} has no {name}, which says train or test. "
-                f"{did_you_mean(name, self.facts)}"
+                f"{self.name}: its {DOCUMENT} has no {name}. {did_you_mean(name, self.facts)}"
             )
-        return np.full(len(self.pixels), str(self.facts[name] or ""))
+        said = self.facts[name]
+        return np.full(len(self.pixels), "" if said is None else str(said))
 
 
 def read_parts(
@@ -182,7 +190,7 @@ def _located(base: Path, name: str | None) -> Path:
     path = base / str(name)
     if not path.exists():
         raise AbsentDataError(
-            f"there is no {path}; put the data there, or set evaluate.benchmark_data to the folder "
+            f"{NO_DATA} {name}; put the data there, or set evaluate.benchmark_data to the folder "
             "that holds it"
         )
     _require_inside(path, base)
@@ -200,25 +208,33 @@ def _sample_parts(samples: Path, label_folders: list[Path]) -> Iterator[Part]:
     if not folders:
         raise AbsentDataError(f"there are no samples in {samples}; run `tessera ingest` first")
     hidden = selection_fields(label_folders)
+    homes = cache(lambda: field_homes(label_folders, is_one_numbering=False))
     for folder in folders:
-        yield _grid_part(read_tile(folder), label_folders, hidden, {})
+        yield _grid_part(read_tile(folder), label_folders, hidden, {}, homes)
 
 
 def _tile_parts(folder: Path, base: Path) -> Iterator[Part]:
     source = TileDirectories(folder, folder)
-    for ref in source.tiles():
-        place = folder if (folder / BANDS).is_file() else folder / ref.name
+    refs = source.tiles()
+    is_one = (folder / BANDS).is_file()
+    places = [folder if is_one else folder / ref.name for ref in refs]
+    homes = cache(lambda: field_homes(places, is_one_numbering=True))
+    for ref, place in zip(refs, places, strict=True):
         for path in place.iterdir():
             _require_inside(path, base)
         series, _ = source.read(ref)
         tile = tile_samples(tile_table(series), place)
         document = place / DOCUMENT
         facts = read_json(document) if document.is_file() else {}
-        yield _grid_part(tile, [place], np.empty(0, np.int64), facts)
+        yield _grid_part(tile, [place], np.empty(0, np.int64), facts, homes)
 
 
 def _grid_part(
-    tile: TileSamples, folders: list[Path], hidden: Ints, facts: Mapping[str, Any]
+    tile: TileSamples,
+    folders: list[Path],
+    hidden: Ints,
+    facts: Mapping[str, Any],
+    homes: Callable[[], Homes],
 ) -> Part:
     """Return a part that reads rasters in some folders, without the crops of hidden fields."""
     epsg = np.full(len(tile), tile.grid.epsg, np.int32)
@@ -242,6 +258,7 @@ def _grid_part(
         pixels=tile.pixels,
         parcel=parcel_ids,
         read=read,
+        homes=homes,
         facts=facts,
     )
 
@@ -267,6 +284,7 @@ def _table_part(path: Path, labels: Path) -> Part:
         pixels=table.pixels,
         parcel=np.zeros(num, np.int64),
         read=read,
+        homes=cache(lambda: field_homes([], is_one_numbering=True)),
     )
 
 

@@ -155,7 +155,8 @@ class Benchmark:
 
     split: Split = Split()
     region: str | None = REGION_OF_TILE
-    """What counts as a region: ``tile``, a column of the labels, or None for no regions."""
+    """What counts as a region: ``tile``, a column of the labels or key of each ``tile.json``, or
+    None for no regions."""
 
     patch_size: int | None = None
     """Edge in pixels of what is predicted at once: the units of multi-label, the chips of
@@ -163,6 +164,9 @@ class Benchmark:
 
     min_share: float = 0.1
     """Multi-label: share of a patch's labelled pixels from which a class is in it."""
+
+    share_of_patches: float = 1.0
+    """Segmentation: share of the chips that is read, 0..1; whole chips are held in memory."""
 
     num_per_group: int | None = None
     """D-pixels used of each group; None = ``evaluate.max_pixels_per_field``."""
@@ -182,8 +186,11 @@ class Benchmark:
 
     def _check_places(self) -> None:
         is_table = self.data.kind == Source.TABLE
-        if not is_table and self.region not in (REGION_OF_TILE, None):
-            raise self._error(f"its region is {self.region}, but only tables have columns")
+        if self.data.kind == Source.SAMPLES and self.region not in (REGION_OF_TILE, None):
+            raise self._error(
+                f"its region is {self.region}, but the run's own samples know only "
+                f"{REGION_OF_TILE} and null"
+            )
         if (self.truth.raster is None) == (self.truth.column is None):
             raise self._error("its truth needs either a raster or a column")
         if is_table != (self.truth.column is not None):
@@ -233,6 +240,10 @@ class Benchmark:
         if self.patch_size is not None:
             if self.patch_size < MIN_PATCH:
                 raise self._error(f"patch_size is {self.patch_size}, expected {MIN_PATCH} or more")
+            if not 0 < self.share_of_patches <= 1:
+                raise self._error(f"share_of_patches is {self.share_of_patches}, expected 0..1")
+            if not 0 <= self.min_share <= 1:
+                raise self._error(f"min_share is {self.min_share}, expected 0..1")
             if self.data.kind == Source.TABLE:
                 raise self._error("a table has no patches")
             if not needs:

@@ -24,6 +24,8 @@ LEGEND_NAME: Final = "legend.json"
 MAX_PARCELS: Final = 10_000_000
 """Field ids of one raster lie below this."""
 
+_PLACELESS: Final = "the label raster {path} has no coordinate system; expected UTM"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labels:
@@ -172,6 +174,29 @@ def read_raster(path: Path) -> npt.NDArray[np.int64]:
     return whole
 
 
+def raster_places(
+    path: Path, row: npt.NDArray[np.int64], column: npt.NDArray[np.int64]
+) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the EPSG code of a raster, and easting and northing (N,) of pixel centres in it.
+
+    Raises:
+        SceneError: It cannot be read or has no coordinate system.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as raster:
+            crs, at = raster.crs, raster.transform
+    except RasterioError as error:
+        raise SceneError(f"cannot read the label raster {path}: {error}") from error
+    if crs is None:
+        raise SceneError(_PLACELESS.format(path=path))
+    east, north = column + 0.5, row + 0.5
+    x, y = at.a * east + at.b * north + at.c, at.d * east + at.e * north + at.f
+    return int(crs.to_epsg() or 0), x, y
+
+
 def _sample(
     path: Path,
     epsg: npt.NDArray[np.int32],
@@ -192,7 +217,7 @@ def _sample(
     except RasterioError as error:
         raise SceneError(f"cannot read the label raster {path}: {error}") from error
     if crs is None:
-        raise SceneError(f"the label raster {path} has no coordinate system; expected UTM")
+        raise SceneError(_PLACELESS.format(path=path))
     column = np.floor(inverse.a * x + inverse.b * y + inverse.c).astype(np.int64)
     row = np.floor(inverse.d * x + inverse.e * y + inverse.f).astype(np.int64)
     # Other zones are other places: a region may span several.

@@ -29,7 +29,9 @@ def read_yaml(path: Path, hint: str) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _require_once(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        values = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}. {hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -37,6 +39,23 @@ def read_yaml(path: Path, hint: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}, expected sections of settings")
     return values
+
+
+def _require_once(node: Any, path: Path) -> None:
+    """Refuse a key that stands twice in one section; YAML would silently take the last."""
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode):
+        for part in node.value:
+            _require_once(part, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise ConfigError(f"{path}: {name} is given twice; keep one of them")
+    for _, value in node.value:
+        _require_once(value, path)
 
 
 def build(kind: type[Any], values: Any, prefix: str, where: str) -> Any:

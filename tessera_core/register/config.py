@@ -16,10 +16,11 @@ class RegisterConfig:
     """Registered model name; letters, digits, ``_`` and ``-``."""
 
     max_region_loss: float
-    """Largest tolerated fall of a task's metric in any one region."""
+    """Largest tolerated fall of a task's metric in any one region; of an error in the unit of the
+    truth, its largest rise as a share of the champion's."""
 
     max_int8_loss: float
-    """Largest tolerated loss of int8 codes against float32 values, in a task's metric."""
+    """Largest tolerated loss of int8 codes against float32 values, counted likewise."""
 
     max_time_ratio: float
     """Largest tolerated time per d-pixel, over the champion's."""

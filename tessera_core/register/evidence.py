@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from tessera_core.domain.scores import METRICS, Kind, tally
+from tessera_core.domain.scores import Kind, tally
 from tessera_core.errors import RecordError
 from tessera_core.records.files import read_json
 from tessera_core.records.manifest import Manifest, find_differences
-from tessera_core.records.paths import Paths
+from tessera_core.records.paths import DIGITS_OF_NAME, Paths
 from tessera_core.records.predictions import PREDICTIONS, PREDICTIONS_NAME
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.samples import read_table
-from tessera_core.register.gate import Evidence, TaskEvidence
+from tessera_core.register.gate import Evidence, TaskEvidence, limited_loss
 
 EVALUATION_NAME: Final = "evaluation.json"
 COMPARISON_NAME: Final = "comparison.json"
@@ -64,6 +64,12 @@ def read_evidence(
     theirs = paths.evaluation_of(champion_digest, protocol)
     if theirs.is_dir():
         sources["champion_evaluation"] = Manifest.read(theirs).digest
+        found = _read_folder(theirs, EVALUATION_NAME)
+        if (found["model_digest"], found["protocol_digest"]) != (champion_digest, protocol):
+            raise RecordError(
+                f"{theirs} scores another model or by another protocol than its name says; "
+                "delete it and run again"
+            )
         values |= _compared_tasks(paths.evaluation, theirs)
     else:
         why = "the champion was not asked these questions; `tessera register` does that first"
@@ -71,7 +77,7 @@ def read_evidence(
     pair = paths.comparison_of(champion_digest, candidate, protocol)
     if pair.is_dir():
         sources["comparison"] = Manifest.read(pair).digest
-        values |= _measured(_read_folder(pair, COMPARISON_NAME))
+        values |= _measured(pair, champion_digest, candidate)
     return Evidence(**values), sources
 
 
@@ -83,10 +89,11 @@ def evidence_between(new: Path, old: Path, pair: Path) -> Evidence:
         old: Evaluation folder of the other.
         pair: Comparison of the two.
     """
+    own, theirs = (_read_folder(folder, EVALUATION_NAME) for folder in (new, old))
     values: dict[str, Any] = {
-        "int8_loss": dict(_int8_losses(_read_folder(new, EVALUATION_NAME)["tasks"])),
+        "int8_loss": dict(_int8_losses(own["tasks"])),
         **_compared_tasks(new, old),
-        **_measured(_read_folder(pair, COMPARISON_NAME)),
+        **_measured(pair, theirs["model_digest"], own["model_digest"]),
         **dict.fromkeys(("canaries_pass", "quality_passed", "audit_passed"), True),
     }
     return Evidence(**values)
@@ -159,14 +166,21 @@ def _int8_losses(tasks: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         for one in (head, "linear"):
             exact, coded = (task["scores"].get(f"{each}/{one}") for each in ("encoder", INT8))
             if exact and coded:
-                sign = 1 if METRICS[task["metric"]].higher_is_better else -1
                 metric = task["metric"]
-                yield name, sign * (exact[metric]["mean"] - coded[metric]["mean"])
+                yield name, limited_loss(metric, exact[metric]["mean"], coded[metric]["mean"])
                 break
 
 
-def _measured(comparison: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(pair: Path, champion: str, challenger: str) -> dict[str, Any]:
+    """Return size, speed and bridge of a comparison, after checking whom it compares."""
+    comparison = _read_folder(pair, COMPARISON_NAME)
     old, new = comparison["champion"], comparison["challenger"]
+    for one, expected in ((old, champion), (new, challenger)):
+        if one["model_digest"] != expected:
+            raise RecordError(
+                f"{pair} compares model {one['model_digest'][:DIGITS_OF_NAME]}, expected "
+                f"{expected[:DIGITS_OF_NAME]}; delete it and run again"
+            )
     return {
         "time_ratio": float(comparison["time_ratio"]["median"]),
         "size_ratio": round(new["num_parameters"] / old["num_parameters"], 4),

@@ -22,7 +22,7 @@ SMALL: dict[str, dict[str, object]] = {
     },
     "evaluate": {
         "labels_per_class": [1, 5], "num_draws": 2, "num_bootstraps": 100, "num_trees": 20,
-        "max_pixels_per_field": 6,
+        "max_pixels_per_field": 6, "tasks": ["crop_type", "canopy_height"],
     },
 }  # fmt: skip
 

@@ -148,6 +148,6 @@ def test_a_triggered_run_completes_and_its_version_gets_an_alias_with_reasons(
     aliases = client.get_registered_model("tessera").aliases
     assert int(newest.version) >= 2
     assert str(newest.version) in {str(version) for version in aliases.values()}
-    assert "crop accuracy" in newest.tags["tessera.reasons"]
+    assert "crop_type" in newest.tags["tessera.reasons"]
     artifacts = server.post("/artifacts/filter", {})
     assert {"quality", "evaluation", "links"} <= {artifact["key"] for artifact in artifacts}

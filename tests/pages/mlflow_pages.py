@@ -20,6 +20,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from flows.context import load_context
 from flows.ui import HOST, start_mlflow, stop, wait_until_ready
+from tessera_core.domain.scores import METRICS
 from tests.pages.chromium import HEIGHT, WIDTH, Page, browse, find_chromium
 
 EVALUATIONS: Final = "tessera-evaluation"
@@ -91,9 +92,13 @@ def open_comparison(page: Page, address: str, pair: list[ModelVersion]) -> None:
 
 
 def headline_metrics(address: str, version: ModelVersion) -> dict[str, float]:
-    """Return the headline scores in the run of a version; all other metrics are in groups."""
+    """Return the headline scores in the run of a version, named by task and metric."""
     metrics = MlflowClient(address).get_run(str(version.run_id)).data.metrics
-    return {name: value for name, value in metrics.items() if "/" not in name}
+    return {
+        name: value
+        for name, value in metrics.items()
+        if "/" not in name and any(name.endswith(f"_{metric}") for metric in METRICS)
+    }
 
 
 def open_figure(page: Page, address: str) -> None:

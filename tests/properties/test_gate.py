@@ -17,7 +17,7 @@ NUM_PAIRS = 1000
 MARGIN = 0.03
 
 
-def classification(rng, gain, *, num_groups=200, num_classes=4, accuracy=0.65):
+def classification(rng, gain, *, num_groups=150, num_classes=4, accuracy=0.65):
     """Two versions that err on the same fields: hardness of a field is common, the rest is not."""
     size = rng.integers(4, 17, num_groups)
     group = np.repeat(np.arange(num_groups), size)
@@ -58,7 +58,7 @@ def evidence(rng, gains, **changes):
     for number, gain in enumerate(gains):
         is_value = number == len(gains) - 1
         old, new = regression(rng, gain) if is_value else classification(rng, gain)
-        region = np.where(np.arange(len(old)) % 2 == 0, "north", "south")
+        region = np.char.mod("region %d", rng.integers(0, 6, len(old)))
         tasks.append(
             TaskEvidence(
                 name=f"task_{number}",
@@ -68,21 +68,33 @@ def evidence(rng, gains, **changes):
             )
         )  # fmt: skip
     values = {
-        "tasks": tuple(tasks), "time_ratio": 1.0, "size_ratio": 1.0, "canaries_pass": True,
-        "quality_passed": True, "audit_passed": True,
+        "tasks": tuple(tasks), "int8_loss": {task.name: 0.0 for task in tasks},
+        "time_ratio": 1.0, "size_ratio": 1.0, "canaries_pass": True, "quality_passed": True,
+        "audit_passed": True,
     }  # fmt: skip
     return Evidence(**{**values, **changes})
 
 
-def share_promoted(seed, gains, num_pairs):
+def decided(seed, gains, num_pairs):
     rng = np.random.default_rng(seed)
-    decisions = [decide(evidence(rng, gains), RULE, has_champion=True) for _ in range(num_pairs)]
-    return np.mean([one.alias == CHAMPION for one in decisions])
+    return [decide(evidence(rng, gains), RULE, has_champion=True) for _ in range(num_pairs)]
+
+
+def share_promoted(seed, gains, num_pairs):
+    return np.mean([one.alias == CHAMPION for one in decided(seed, gains, num_pairs)])
 
 
 @pytest.mark.slow
 def test_of_1000_versions_that_are_no_better_at_most_one_in_twenty_is_promoted():
-    assert share_promoted(1, (0.0, 0.0, 0.0, 0.0), NUM_PAIRS) <= 0.05
+    """Counted twice: promoted by the whole rule, and called better on any task at all."""
+    decisions = decided(1, (0.0, 0.0, 0.0, 0.0), NUM_PAIRS)
+
+    promoted = np.mean([one.alias == CHAMPION for one in decisions])
+    better = np.mean(
+        [any(t["is_superior"] for t in one.numbers["tasks"].values()) for one in decisions]
+    )
+    assert promoted <= 0.05
+    assert better <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / NUM_PAIRS)
 
 
 @pytest.mark.slow
@@ -94,6 +106,18 @@ def test_a_gain_of_five_points_on_one_task_and_two_on_the_others_is_promoted():
 @pytest.mark.slow
 def test_a_gain_does_not_pay_for_a_loss_beyond_the_margin():
     assert share_promoted(3, (0.08, -0.06, 0.0, 0.0), 300) <= 0.05
+
+
+@pytest.mark.slow
+def test_a_loss_just_beyond_the_margin_is_seen_in_95_of_100_cases():
+    """The hardest case; 0.034 planted is 0.031 of loss, since some fields cannot fall further.
+
+    Within two standard errors of 500 pairs.
+    """
+    decisions = decided(4, (-0.034, 0.0), 500)
+
+    kept = np.mean([one.numbers["tasks"]["task_0"]["is_non_inferior"] for one in decisions])
+    assert kept <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 500)
 
 
 def test_a_challenger_better_on_everything_is_promoted():

@@ -199,7 +199,8 @@ def test_without_baselines_only_the_encoder_is_scored():
     )
 
     assert {model.split("/")[0] for model in result.report["scores"]} == {"encoder"}
-    assert result.report["curve"] is None
+    assert set(result.report["curve"]["series"]) == {"encoder/linear", "encoder/few_shot"}
+    assert result.report["shares"] is None
 
 
 def test_regions_are_scored_apart_and_carried_over(separated):

@@ -254,7 +254,8 @@ def test_missing_samples_and_missing_model_are_said(tmp_path, repo):
 def test_a_task_that_is_asked_for_by_name_must_have_its_data(tmp_path, repo):
     config, paths = workspace(tmp_path, repo, "evaluate.tasks=[flanders_crops]")
 
-    with pytest.raises(RecordError, match=r"benchmark flanders_crops: there is no .*put the data"):
+    message = r"flanders_crops: the folder of benchmark data holds no flanders-2018; put the data"
+    with pytest.raises(RecordError, match=message):
         stage.run(config, paths, OFFLINE)
 
     assert not paths.evaluation.exists()

@@ -6,6 +6,7 @@ import pytest
 from tessera_core.errors import InputError
 from tessera_core.evaluate.heads.few_shot import predict_few_shot
 from tessera_core.evaluate.heads.field_model import field_axes, learn_means
+from tessera_core.evaluate.heads.linear import predict_standardised_linear
 from tessera_core.pretrain.probe import predict_linear, standardise
 
 NUM_CLASSES = 4
@@ -27,6 +28,16 @@ def made_fields(num_per_class=12, seed=0, *, distance=3.0):
     spread_D = np.where(np.arange(NUM_FEATURES) < NUM_CLASSES, 1.0, 3.0)
     rows = field_GD[group] + spread_D * rng.normal(size=(len(group), NUM_FEATURES))
     return rows.astype(np.float32), CODES[of_field[group]], group + 100
+
+
+def loud_fields(seed, *, num_fields=60, num_per_field=8, num_noise=6):
+    """Return fields of two crops that differ in one direction, under loud noise within each."""
+    rng = np.random.default_rng(seed)
+    field = np.repeat(np.arange(num_fields), num_per_field)
+    classes = field % 2
+    values = rng.normal(size=(len(field), 1 + num_noise)) * ([0.3] + [6.0] * num_noise)
+    values[:, 0] += 2.0 * classes
+    return values, classes, field
 
 
 def first_of_each(classes, num=1, seed=0):
@@ -54,6 +65,21 @@ def test_one_label_per_class_finds_more_than_logistic_regression_does():
 
     assert predicted.dtype == np.int64
     assert np.mean(found) > np.mean(linear) + 0.2
+
+
+def test_with_two_labels_it_finds_what_the_plain_probe_cannot():
+    ours, plain = [], []
+
+    for seed in range(5):
+        pool, classes, field = loud_fields(seed)
+        test, truth, _ = loud_fields(seed + 100)
+        rows = first_of_each(classes, seed=seed)
+        found = predict_few_shot(pool, classes[rows], rows, test, pool_groups=field)
+        ours.append((found == truth).mean())
+        probed = predict_standardised_linear(pool[rows], classes[rows], test)
+        plain.append((probed == truth).mean())
+
+    assert np.mean(ours) > np.mean(plain) + 0.1
 
 
 def test_classes_far_apart_are_found_with_one_label_each():

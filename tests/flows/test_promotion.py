@@ -1,0 +1,69 @@
+"""``tessera promote``: a person overrules the gate, and who and why is kept."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.adapters.registry import MlflowRegistry
+from flows.adapters.tracking import open_run
+from flows.context import load_context
+from tessera_core.records.files import digest_json
+from tessera_core.records.manifest import Manifest
+
+pytestmark = pytest.mark.timeout(180)
+
+Tessera = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def registry(tessera: Tessera, root: Path, artifact: Path) -> MlflowRegistry:
+    """Two scored versions, of which the first serves, and a third that was never scored."""
+    settings = load_context(root).settings
+    with open_run(settings, "key", "run") as tracker:
+        found = MlflowRegistry(settings, "tessera", tracker.run_id)
+    tags = {"tessera.model_digest": Manifest.read(artifact).digest}
+    for receipt in ("a" * 64, "b" * 64, ""):
+        found.register(artifact, {**tags, "tessera.receipt.evaluate": receipt})
+    found.set_alias("champion", "1", {})
+    return found
+
+
+def test_the_version_serves_and_name_reason_and_predecessor_are_kept(
+    tessera: Tessera, registry: MlflowRegistry, root: Path
+) -> None:
+    code, said, _ = tessera("promote", "2", "--by", "Ann", "--reason", "seams in version 1")
+
+    champion = registry.champion()
+    [path] = (root / "data" / "lineage").glob("*.json")
+    record = json.loads(path.read_bytes())
+    assert code == 0
+    assert "version 2 is champion, before it version 1: Ann decided: seams in version 1" in said
+    assert champion is not None
+    assert (champion.version, champion.override) == ("2", "Ann decided: seams in version 1")
+    assert (record["by"], record["reason"], record["before"], record["version"]) == (
+        "Ann", "seams in version 1", "1", "2",
+    )  # fmt: skip
+    assert path.stem == digest_json(record)
+
+
+def test_what_nobody_answers_for_or_could_serve_changes_nothing(
+    tessera: Tessera, registry: MlflowRegistry, root: Path
+) -> None:
+    refused = {
+        ("2", "Ann", " "): "needs a name (--by) and a reason (--reason)",
+        ("2", "", "seams"): "needs a name (--by) and a reason (--reason)",
+        ("9", "Ann", "seams"): "tessera has no version 9",
+        ("3", "Ann", "seams"): "version 3 was never scored",
+    }
+
+    for (version, by, reason), complaint in refused.items():
+        code, _, said = tessera("promote", version, "--by", by, "--reason", reason)
+        assert code != 0
+        assert complaint in " ".join(said.split())
+
+    champion = registry.champion()
+    assert champion is not None
+    assert champion.version == "1"
+    assert not list((root / "data").glob("lineage/*.json"))
