@@ -1,14 +1,20 @@
-"""Encoder to scores: probes on frozen embeddings, with intervals, figures and a report.
+"""Encoder to scores: heads on frozen embeddings, with intervals, figures and a report.
 
 ::
 
-    labelled     d-pixels with truth, embedded       features    the baseline without an encoder
-    tasks/       crop_type, canopy_height            probes      linear, kNN, forest, ridge
-    curve        how few labels are enough           statistics  bootstrap over fields
-    predictions  out-of-fold predictions on disk     tracking    scores as flat metrics
-    mosaic       tiles and embeddings as pictures    figures, report
+    sources -> draft -> gather -> prepare -> score -> job (one evaluation, sealed) -> stage
+    parts      units    examples  classes    one task        versions (two models, compared)
 
-Fields and blocks go whole to one side of every split, and every score stands beside an
-untrained encoder of the same shape and a random forest on the raw series.
-A task without enough labels is skipped with its reason, which the report repeats.
+    examples, splits     what is scored, and who is on which side
+    features/, heads/    what baselines see; small models that fit and predict
+    lineup, featurise    which models a task is scored with, and what they see
+    chips                segmentation: models that see whole chips
+    estimates, curve     intervals over groups; how few labels are enough
+    diagnostics/         rank, fields, stability, stripes, int8
+    bridge/              can embeddings of two versions be mixed?
+    figures, pair_figures, mosaic, report, comparison_page, words, tracking    for people
+
+Tasks are declared in ``data/benchmarks``. Groups go whole to one side of every split, and every
+score stands beside an untrained encoder of the same shape and models of the raw series. A task
+without data or enough labels is skipped with its reason, which the report repeats.
 """

@@ -8,7 +8,6 @@ serves the MLflow database of a finished checkout on loopback and writes one PNG
 import json
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +26,6 @@ EVALUATIONS: Final = "tessera-evaluation"
 TALL: Final = 1500
 """Rows of pixels that show all metrics of two versions."""
 
-SETTLE_S: Final = 1.0
-"""For the panel to slide away."""
-
 MAP: Final = "evaluation/pca_map.png"
 IMAGES_LOADED: Final = (
     "document.images.length > 0 && "
@@ -40,6 +36,14 @@ CLOSE_ASSISTANT: Final = (
     "'[data-component-id=\"mlflow.assistant.chat_panel.close\"]')?.click() ?? true"
 )
 """MLflow opens an assistant over a third of the page until somebody closes it."""
+
+SETTLED: Final = (
+    "!document.querySelector("
+    "'[data-component-id=\"mlflow.assistant.chat_panel.close\"]') && "
+    "document.getAnimations().every(one => one.playState != 'running' || "
+    "one.effect.getComputedTiming().iterations == Infinity)"
+)
+"""The assistant is gone, and nothing moves but what always moves."""
 
 FIGURE_LOADED: Final = "[...document.images].some(one => one.naturalWidth > 400)"
 
@@ -122,7 +126,7 @@ def open_file(page: Page, path: Path) -> None:
 def picture(page: Page, path: Path) -> None:
     """Picture a page of MLflow's without its assistant."""
     page.evaluate(CLOSE_ASSISTANT)
-    time.sleep(SETTLE_S)
+    page.wait_for(SETTLED)
     page.picture(path)
 
 
