@@ -7,6 +7,7 @@ from typing import Any, Final
 from flows.context import Context
 from flows.models import FoundModel, find_model
 from tessera_core.errors import RecordError
+from tessera_core.records.evaluation import COMPARISON_NAME, EVALUATION_NAME
 from tessera_core.records.files import read_json, write_atomically
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
@@ -43,8 +44,8 @@ def compare(context: Context, first: str, second: str, out: Path | None) -> tupl
     pair = compare_versions(old.folder, new.folder, config, paths)
     content = {
         "names": [old.name, new.name],
-        "evaluations": [read_json(folder / "evaluation.json") for folder in folders],
-        "comparison": read_json(pair / "comparison.json"),
+        "evaluations": [read_json(folder / EVALUATION_NAME) for folder in folders],
+        "comparison": read_json(pair / COMPARISON_NAME),
         "changes": changes(_chain(old, paths), _chain(new, paths)),
         "decision": _decide(context, folders[0], folders[1], pair),
         "groups": _changed_groups(*folders),

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from tessera_core.records.evaluation import SCORED
 from tessera_core.stages import StageResult
 
 STAGE_WIDTH = 9
@@ -45,7 +46,7 @@ def describe(stage: str, facts: Mapping[str, Any]) -> str:
                 f"RankMe {final['rank/embedding']:.2f}"
             )
         case "evaluate":
-            scored = [task for task, status in facts["status"].items() if status == "scored"]
+            scored = [task for task, status in facts["status"].items() if status == SCORED]
             others = len(facts["status"]) - len(scored)
             skipped = f"; {others} skipped" if others else ""
             return f"scored {', '.join(scored) or 'nothing'}{skipped}"

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from flows.context import Context
 from tessera_core.errors import InputError
+from tessera_core.records.evaluation import EVALUATION_NAME, SCORED
 from tessera_core.records.files import (
     canonical_json,
     digest_file,
@@ -138,10 +139,10 @@ def log_evaluation_run(
         receipt: Digest of the evaluation's receipt.
     """
     from flows.adapters.tracking import open_run
-    from tessera_core.evaluate.tracking import SCORED, log_evaluation
+    from tessera_core.evaluate.tracking import log_evaluation
 
     manifest = Manifest.read(folder)
-    evaluation = read_json(folder / "evaluation.json")
+    evaluation = read_json(folder / EVALUATION_NAME)
     scored = [task for task, one in evaluation["tasks"].items() if one["status"] == SCORED]
     key = digest_json({"model": evaluation["model_digest"], "evaluation": manifest.digest})
     title = f"{name} on {len(scored)} task{'s' * (len(scored) != 1)}"
@@ -190,7 +191,7 @@ def _receipt(context: Context, folder: Path) -> Receipt:
     from tessera_core.evaluate.job import facts_of, task_files
     from tessera_core.records.code import code_version, environment_digest
 
-    evaluation = read_json(folder / "evaluation.json")
+    evaluation = read_json(folder / EVALUATION_NAME)
     ingest = context.paths.receipt("ingest")
     return Receipt(
         stage=EVALUATE,

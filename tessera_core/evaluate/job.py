@@ -15,9 +15,9 @@ from tessera_core.evaluate.gather import Gathered, gather, places_of
 from tessera_core.evaluate.predictions import predictions_table
 from tessera_core.evaluate.score import score_task
 from tessera_core.evaluate.sources import source_files
-from tessera_core.evaluate.tracking import EVALUATION_NAME
 from tessera_core.records.benchmarks import Benchmark, Source, read_benchmarks
 from tessera_core.records.code import closure_digest
+from tessera_core.records.evaluation import EVALUATION_NAME, PREDICTIONS_NAME
 from tessera_core.records.files import (
     FileDigest,
     atomic_folder,
@@ -26,7 +26,6 @@ from tessera_core.records.files import (
     write_json,
 )
 from tessera_core.records.manifest import Manifest, find_differences, write_manifest
-from tessera_core.records.predictions import PREDICTIONS_NAME
 from tessera_core.records.samples import write_table
 from tessera_core.records.typed import plain
 

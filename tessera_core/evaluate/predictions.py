@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tessera_core.evaluate.estimates import is_tested
 from tessera_core.evaluate.score import TaskResult
-from tessera_core.records.predictions import PREDICTIONS
+from tessera_core.records.evaluation import PREDICTIONS
 
 
 def predictions_table(results: Mapping[str, TaskResult]) -> pa.Table:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tessera_core.domain.scores import METRICS, is_share, metric_title
-from tessera_core.evaluate.tracking import REPORT_NAME, SCORED
+from tessera_core.evaluate.tracking import REPORT_NAME
 from tessera_core.evaluate.words import model_label
+from tessera_core.records.evaluation import SCORED
 from tessera_core.records.page import render_page
 
 TEMPLATE_NAME: Final = "report.html.j2"

@@ -22,15 +22,14 @@ from tessera_core.evaluate.splits import (
     transfer_folds,
     year_folds,
 )
-from tessera_core.evaluate.tracking import SCORED
 from tessera_core.pretrain.probe import MIN_CLASSES
 from tessera_core.records.benchmarks import Benchmark
+from tessera_core.records.evaluation import SCORED, SKIPPED
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Featurise = Callable[[Examples], Features]
 
-SKIPPED: Final = "skipped"
 
 TRANSFER_MODELS: Final = (
     "encoder/linear", "encoder/ridge", "random_encoder/linear", "random_encoder/ridge",

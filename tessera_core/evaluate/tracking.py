@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tessera_core.ports import Tracker
+from tessera_core.records.evaluation import EVALUATION_NAME, SCORED
 from tessera_core.records.files import read_json
 
-EVALUATION_NAME: Final = "evaluation.json"
 REPORT_NAME: Final = "report.html"
-SCORED: Final = "scored"
 
 
 def log_evaluation(folder: Path, tracker: Tracker) -> None:

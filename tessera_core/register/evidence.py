@@ -10,17 +10,20 @@ import pyarrow.compute as pc
 
 from tessera_core.domain.scores import Kind, tally
 from tessera_core.errors import RecordError
+from tessera_core.records.evaluation import (
+    COMPARISON_NAME,
+    EVALUATION_NAME,
+    PREDICTIONS,
+    PREDICTIONS_NAME,
+    SCORED,
+)
 from tessera_core.records.files import read_json
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import DIGITS_OF_NAME, Paths
-from tessera_core.records.predictions import PREDICTIONS, PREDICTIONS_NAME
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.samples import read_table
 from tessera_core.register.gate import Evidence, TaskEvidence, limited_loss
 
-EVALUATION_NAME: Final = "evaluation.json"
-COMPARISON_NAME: Final = "comparison.json"
-SCORED: Final = "scored"
 SAME_UNIT: Final = ("tile", "year", "row", "column", "label", "group", "fold", "truth")
 """What must agree row by row before two versions were asked the same."""
 

@@ -11,10 +11,10 @@ from safetensors.numpy import save_file
 from tessera_core.errors import InputError, RecordError
 from tessera_core.evaluate.bridge.maps import AffineMap, Form
 from tessera_core.evaluate.bridge.verdict import Bridge, Verdict
+from tessera_core.records.evaluation import COMPARISON_NAME
 from tessera_core.records.files import atomic_folder, read_json, write_json
 from tessera_core.records.manifest import Manifest, find_differences, write_manifest
 
-COMPARISON_NAME: Final = "comparison.json"
 BRIDGE_NAME: Final = "bridge.safetensors"
 COMPARISON_KIND: Final = "comparison"
 READABLE: Final = 0o644

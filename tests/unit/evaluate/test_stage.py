@@ -18,9 +18,9 @@ from tessera_core.evaluate.job import benchmarks_of
 from tessera_core.evaluate.tracking import log_evaluation
 from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.ports import OFFLINE
+from tessera_core.records.evaluation import PREDICTIONS
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import Paths
-from tessera_core.records.predictions import PREDICTIONS
 from tessera_core.testing.benchmarks import lay_benchmarks
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
 from tessera_core.testing.pixels import NORMS, random_pixels

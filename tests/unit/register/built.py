@@ -11,10 +11,10 @@ from tessera_core.config import PlatformConfig
 from tessera_core.model.artifact import write_artifact
 from tessera_core.ports import NullTracker, Ports, map_serially
 from tessera_core.records.code import CodeVersion
+from tessera_core.records.evaluation import PREDICTIONS
 from tessera_core.records.files import atomic_folder, digest_file, write_json
 from tessera_core.records.manifest import Manifest, write_manifest
 from tessera_core.records.paths import Paths
-from tessera_core.records.predictions import PREDICTIONS
 from tessera_core.records.receipt import Receipt, write_receipt
 from tessera_core.records.samples import write_table
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder

@@ -8,9 +8,9 @@ import pytest
 
 from tessera_core.domain.scores import Kind, scores
 from tessera_core.errors import RecordError
+from tessera_core.records.evaluation import PREDICTIONS
 from tessera_core.records.files import atomic_folder, read_json, write_json
 from tessera_core.records.manifest import write_manifest
-from tessera_core.records.predictions import PREDICTIONS
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.samples import read_table, write_table
 from tessera_core.register import stage

@@ -1,10 +1,16 @@
-"""The schema of out-of-fold predictions, which evaluation writes and promotion reads."""
+"""What an evaluation and a comparison leave on disk, which promotion and pages read."""
 
 from typing import Final
 
 import pyarrow as pa
 
+EVALUATION_NAME: Final = "evaluation.json"
+COMPARISON_NAME: Final = "comparison.json"
 PREDICTIONS_NAME: Final = "predictions.parquet"
+
+SCORED: Final = "scored"
+SKIPPED: Final = "skipped"
+"""Status of a task in evaluation.json."""
 
 PREDICTIONS: Final = pa.schema(
     [
