@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.evaluate.heads.checks import settled
+from tessera_core.evaluate.heads.targets import classify, regress
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
@@ -25,17 +26,7 @@ def predict_mlp(
     train: Floats, classes: Ints, test: Floats, *, seed: int, num_steps: int = NUM_STEPS
 ) -> Ints:
     """Classify by 512, 256 and one output per class; one class alone gives that class."""
-    from torch.nn.functional import cross_entropy
-
-    if (sole := settled(train, classes, test)) is not None:
-        return sole
-    codes, target = np.unique(classes, return_inverse=True)
-    output = run_mlp(
-        train, target, test, num_outputs=len(codes), loss=cross_entropy, seed=seed,
-        num_steps=num_steps,
-    )  # fmt: skip
-    predicted: Ints = codes[output.argmax(axis=1)]
-    return predicted
+    return classify(train, classes, test, partial(run_mlp, seed=seed, num_steps=num_steps))
 
 
 def predict_mlp_value(
@@ -47,16 +38,7 @@ def predict_mlp_value(
     num_steps: int = NUM_STEPS,
 ) -> npt.NDArray[np.float64]:
     """Regress by the same network with one output; one value alone gives that value."""
-    from torch.nn.functional import mse_loss
-
-    if (sole := settled(train, target, test)) is not None:
-        return sole
-    mean, deviation = target.mean(), target.std()
-    scaled = ((target - mean) / deviation).astype(np.float32)[:, None]
-    output = run_mlp(
-        train, scaled, test, num_outputs=1, loss=mse_loss, seed=seed, num_steps=num_steps
-    )
-    return np.asarray(output[:, 0].astype(np.float64) * deviation + mean)
+    return regress(train, target, test, partial(run_mlp, seed=seed, num_steps=num_steps))
 
 
 def run_mlp(

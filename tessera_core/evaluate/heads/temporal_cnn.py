@@ -1,12 +1,13 @@
 """A small supervised network on the raw series: what labels teach without pretraining."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.evaluate.heads.checks import settled
+from tessera_core.evaluate.heads.targets import classify, regress
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
@@ -32,14 +33,7 @@ def predict_temporal_cnn(
         seed: For weights, batches and dropout.
         num_steps: Updates.
     """
-    from torch.nn.functional import cross_entropy
-
-    if (sole := settled(train, classes, test)) is not None:
-        return sole
-    codes, target = np.unique(classes, return_inverse=True)
-    output = _run(train, target, test, len(codes), cross_entropy, seed, num_steps)
-    predicted: Ints = codes[output.argmax(axis=1)]
-    return predicted
+    return classify(train, classes, test, partial(_run, seed=seed, num_steps=num_steps))
 
 
 def predict_temporal_cnn_value(
@@ -51,22 +45,16 @@ def predict_temporal_cnn_value(
     num_steps: int = NUM_STEPS,
 ) -> npt.NDArray[np.float64]:
     """Regress by the same network with one output; one value alone gives that value."""
-    from torch.nn.functional import mse_loss
-
-    if (sole := settled(train, target, test)) is not None:
-        return sole
-    mean, deviation = target.mean(), target.std()
-    scaled = ((target - mean) / deviation).astype(np.float32)[:, None]
-    output = _run(train, scaled, test, 1, mse_loss, seed, num_steps)[:, 0].astype(np.float64)
-    return np.asarray(output * deviation + mean)
+    return regress(train, target, test, partial(_run, seed=seed, num_steps=num_steps))
 
 
 def _run(
     train: Floats,
     target: npt.NDArray[Any],
     test: Floats,
+    *,
     num_outputs: int,
-    criterion: Callable[..., Any],
+    loss: Callable[..., Any],
     seed: int,
     num_steps: int,
 ) -> npt.NDArray[np.float32]:
@@ -90,7 +78,7 @@ def _run(
         network = nn.Sequential(*layers, *dense)
         fit(
             network,
-            lambda rows: criterion(network(known[rows]), truth[rows]),
+            lambda rows: loss(network(known[rows]), truth[rows]),
             len(known),
             num_steps=num_steps, batch_size=BATCH_SIZE, peak_lr=PEAK_LR,
         )  # fmt: skip
