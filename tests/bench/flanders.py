@@ -26,23 +26,16 @@ from sklearn.model_selection import GroupKFold
 
 from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.domain.bands import NUM_S2
+from tessera_core.domain.bootstrap import interval, resample_counts
 from tessera_core.domain.dpixel import DPixels
+from tessera_core.domain.scores import Kind, scores, tally
 from tessera_core.domain.tile import take_pixels
-from tessera_core.evaluate.features import NUM_MONTHS, raw_features
-from tessera_core.evaluate.probes import (
-    Probe,
-    predict_forest,
-    predict_knn,
-    predict_majority,
-    predict_out_of_fold,
-    predict_standardised_linear,
-)
-from tessera_core.evaluate.statistics import (
-    classification_scores,
-    confusion_by_group,
-    interval,
-    resample_counts,
-)
+from tessera_core.evaluate.features.monthly import NUM_MONTHS, raw_features
+from tessera_core.evaluate.heads.constant import predict_majority
+from tessera_core.evaluate.heads.forest import predict_forest
+from tessera_core.evaluate.heads.linear import predict_standardised_linear
+from tessera_core.evaluate.heads.neighbours import predict_knn
+from tessera_core.evaluate.lineup import Head
 from tessera_core.ingest.sources.tiles import TileDirectories
 from tessera_core.model.artifact import random_artifact
 from tessera_core.model.embed import ModelArtifact, embed_pixels
@@ -54,7 +47,6 @@ from tessera_core.pretrain.loop import train
 from tessera_core.pretrain.probe import grouped_folds, single_blas_thread, standardise
 from tessera_core.shuffle.norms import compute_norms
 from tessera_core.testing.pixels import as_feed
-from tessera_core.testing.settings import ingest_settings
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
@@ -69,7 +61,8 @@ CROPS: Final = (1200, 7900, 9120)
 STRONG_INVERSE_PENALTY: Final = 0.01
 """C of the balanced head, against 0.3 of the platform's: the d-pixels of a parcel are near copies,
 so 1,600 of them are worth some 13. Of five heads on optical medians, over the first ten fold
-seeds, it had the best balanced accuracy; no encoder took part in the choice."""
+seeds, it had the best balanced accuracy; it was chosen with a figure to beat (0.85 and 0.80)
+in view, but no encoder took part in the choice."""
 
 CHANGES: Final[dict[str, Any]] = {"num_threads": 1, "num_loaders": 1, "probe_every": 0}
 METRICS: Final = ("accuracy", "balanced_accuracy")
@@ -94,7 +87,7 @@ class Scene:
 
 def read_scene(data: Path) -> Scene:
     """Return the tile with its labels."""
-    source = TileDirectories(ingest_settings(source="tiles", path=TILE), data)
+    source = TileDirectories(data / TILE, data)
     (ref,) = source.tiles()
     tile = source.read(ref)[0]
     crop, parcel = (
@@ -129,12 +122,12 @@ def train_encoder(pixels: DPixels, settings: PretrainConfig) -> ModelArtifact:
     return ModelArtifact(encoder=trained.encoder, config=model, norms=norms, digest="")
 
 
-def score(features: Floats, probe: Probe, scene: Scene, num_seeds: int) -> dict[str, Any]:
+def score(features: Floats, head: Head, scene: Scene, num_seeds: int) -> dict[str, Any]:
     """Return accuracy and balanced accuracy: over fold seeds, over parcels, and by size.
 
     Args:
         features: (N, D) of the scored d-pixels.
-        probe: The head.
+        head: What learns.
         scene: The labels.
         num_seeds: Ways to deal parcels to folds.
     """
@@ -142,9 +135,12 @@ def score(features: Floats, probe: Probe, scene: Scene, num_seeds: int) -> dict[
     ids, parcel = np.unique(scene.parcels, return_inverse=True)
 
     def confusion(folds: Ints) -> npt.NDArray[np.float64]:
-        found = predict_out_of_fold(probe, features, scene.crops, folds)
-        guess = np.searchsorted(codes, found)
-        return confusion_by_group(truth, guess, parcel, len(ids), len(codes))
+        guess = np.empty_like(truth)
+        for fold in np.unique(folds):
+            asked = folds == fold
+            found = head(features[~asked], scene.crops[~asked], features[asked])
+            guess[asked] = np.searchsorted(codes, found)
+        return tally(Kind.CLASSIFICATION, truth, guess, parcel, len(ids), len(codes))
 
     by_seed = np.stack([
         confusion(grouped_folds(scene.crops, scene.parcels, NUM_FOLDS, seed))
@@ -152,11 +148,16 @@ def score(features: Floats, probe: Probe, scene: Scene, num_seeds: int) -> dict[
     ])  # fmt: skip
     weights = resample_counts(len(ids), NUM_RESAMPLES, np.random.default_rng(0))
     resampled = np.einsum("rg,sgij->rsij", weights, by_seed)
-    point, draws = classification_scores(by_seed.sum(axis=1)), classification_scores(resampled)
-    by_size = classification_scores(confusion(_folds_by_size(scene)).sum(axis=0))
+    point, draws = (
+        scores(Kind.CLASSIFICATION, by_seed.sum(axis=1)),
+        scores(Kind.CLASSIFICATION, resampled),
+    )
+    by_size = scores(Kind.CLASSIFICATION, confusion(_folds_by_size(scene)).sum(axis=0))
     return {
         name: {
-            **interval(float(point[name].mean()), draws[name].mean(axis=1)).to_dict(),
+            **interval(
+                float(point[name].mean()), draws[name].mean(axis=1), num_groups=len(ids)
+            ).to_dict(),
             "worst_folds": round(float(point[name].min()), 4),
             "best_folds": round(float(point[name].max()), 4),
             "folds_by_size": round(float(by_size[name]), 4),
@@ -177,10 +178,10 @@ def main() -> None:
     trained = train_encoder(scene.pixels, settings_with())
     encoder = _embed(scored, trained)
     untrained = _embed(scored, random_artifact(trained, 0))
-    knn: Probe = partial(predict_knn, num_neighbours=10)
-    forest: Probe = partial(predict_forest, num_trees=200, seed=0)
+    knn: Head = partial(predict_knn, num_neighbours=10)
+    forest: Head = partial(predict_forest, num_trees=200, seed=0)
     optical = raw[:, : NUM_MONTHS * NUM_S2]
-    models: dict[str, tuple[Floats, Probe]] = {
+    models: dict[str, tuple[Floats, Head]] = {
         "majority": (raw, predict_majority),
         "raw/forest": (raw, forest),
         "optical/forest_balanced": (optical, predict_balanced_forest),
@@ -198,8 +199,8 @@ def main() -> None:
     ):
         models[f"{name}/linear"] = (features, predict_standardised_linear)
         models[f"{name}/linear_balanced"] = (features, predict_balanced_linear)
-    for name, (features, probe) in models.items():
-        line = {"model": name, **score(features, probe, scene, chosen.seeds)}
+    for name, (features, head) in models.items():
+        line = {"model": name, **score(features, head, scene, chosen.seeds)}
         print(json.dumps(line), flush=True)
 
 

@@ -67,3 +67,13 @@ def test_help_of_tessera_loads_no_heavy_library(repo):
     packages = imported_packages(repo, "-c", tessera_command(repo), "--help")
 
     assert packages & HEAVY == set()
+
+
+def test_every_benchmark_finds_what_it_measures(repo):
+    names = [f"tests.bench.{path.stem}" for path in sorted((repo / "tests/bench").glob("*.py"))]
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"import {', '.join(names)}"],
+        cwd=repo, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert run.returncode == 0, run.stderr
