@@ -4,14 +4,18 @@ import base64
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tessera_core.domain.scores import metric_title
 from tessera_core.evaluate.report import shown, signed
 from tessera_core.evaluate.words import model_label
 from tessera_core.records.page import render_page
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 TEMPLATE_NAME: Final = "comparison.html.j2"
+DOTS_PER_INCH: Final = 130
 
 
 def render_comparison(content: Mapping[str, Any]) -> str:
@@ -33,17 +37,29 @@ def render_comparison(content: Mapping[str, Any]) -> str:
 
 
 def _figures(content: Mapping[str, Any]) -> dict[str, str]:
-    """Return task -> label-efficiency curves of both as PNG in base64, where both have one."""
-    from tessera_core.evaluate.pair_figures import draw_two_curves
+    """Return figures about both versions as PNG in base64, by what they show.
+
+    Label-efficiency curves of every task that has one on both sides, then the two spectra.
+    """
+    from tessera_core.evaluate.pair_figures import draw_spectra, draw_two_curves
 
     old, new = content["evaluations"]
+    names, is_simulated = content["names"], new["simulated"]
     figures = {}
-    for name, report in new["tasks"].items():
-        before = old["tasks"].get(name)
+    for task, report in new["tasks"].items():
+        before = old["tasks"].get(task)
         if before is None or before["curve"] is None or report["curve"] is None:
             continue
-        figure = draw_two_curves(before, report, content["names"], is_simulated=new["simulated"])
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=130, metadata={"Software": None}, facecolor="white")
-        figures[name] = base64.b64encode(picture.getvalue()).decode()
+        figure = draw_two_curves(before, report, names, is_simulated=is_simulated)
+        figures[f"Label-efficiency curves, {report['title'].lower()}"] = _encode(figure)
+    spectra = [one["diagnostics"].get("rank_me", {}).get("spectrum") for one in (old, new)]
+    if all(spectra):
+        figure = draw_spectra(dict(zip(names, spectra, strict=True)), is_simulated=is_simulated)
+        figures["Spectra of the embeddings"] = _encode(figure)
     return figures
+
+
+def _encode(figure: "Figure") -> str:
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=DOTS_PER_INCH, metadata={"Software": None}, facecolor="white")
+    return base64.b64encode(picture.getvalue()).decode()

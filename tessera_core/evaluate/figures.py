@@ -103,11 +103,11 @@ def draw_curve(report: Mapping[str, Any], which: str, *, is_simulated: bool) -> 
                 label, (1.02, (height - low) / (high - low)), xycoords="axes fraction",
                 color=colour, va="center", fontsize=10, annotation_clip=False,
             )  # fmt: skip
-        _finish(axes)
+        finish(axes)
         axes.grid(axis="y", color="#e3e6e8", lw=0.8)
         axes.set_xlabel("labelled d-pixels per class" if is_count else "share of labels", color=INK)
         axes.set_ylabel(f"{metric_title(curve['metric'])}, unseen groups", color=INK)
-        _entitle(
+        entitle(
             axes,
             f"Label efficiency, {report['title'].lower()}",
             f"mean and 95 % range of {curve['num_draws']} draws",
@@ -154,11 +154,11 @@ def draw_confusion(report: Mapping[str, Any], *, is_simulated: bool) -> Figure:
                     column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=9,
                     color="white" if value > 0.55 else INK,
                 )  # fmt: skip
-        _finish(axes)
+        finish(axes)
         axes.tick_params(length=0)
         axes.set_xlabel("predicted", color=INK)
         axes.set_ylabel("true (d-pixels)", color=INK)
-        _entitle(
+        entitle(
             axes,
             f"{report['title']}: {model_label(report['confusion']['model'])}",
             "per cent of the true class, unseen groups",
@@ -188,7 +188,7 @@ def draw_map(
         figure = Figure(figsize=(size[0], size[1] + 0.9), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, num_panels))
         panels[0].imshow(paint(shown, placement, colours), interpolation="nearest")
-        _entitle(
+        entitle(
             panels[0],
             f"Embeddings, {shown[0].year}",
             f"first 3 principal components as red, green, blue ({100 * share:.0f} % of variance)",
@@ -197,7 +197,7 @@ def draw_map(
         if has_truth:
             truth = [_class_colours(tile.crop_type, names) for tile in shown]
             panels[1].imshow(paint(shown, placement, truth), interpolation="nearest")
-            _entitle(panels[1], "True crops", "grey: no label", is_simulated=False)
+            entitle(panels[1], "True crops", "grey: no label", is_simulated=False)
             _legend(panels[1], names)
         for axes in panels:
             axes.set_axis_off()
@@ -257,7 +257,8 @@ def _spread(ends: list[tuple[float, str, str]], gap: float) -> list[float]:
     return heights
 
 
-def _finish(axes: Axes) -> None:
+def finish(axes: Axes) -> None:
+    """Take the frame away that says nothing."""
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(side == "bottom")
     axes.spines["bottom"].set_color("#b8bec4")
@@ -265,7 +266,7 @@ def _finish(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _entitle(axes: Axes, title: str, subtitle: str, *, is_simulated: bool) -> None:
+def entitle(axes: Axes, title: str, subtitle: str, *, is_simulated: bool) -> None:
     """Write a title, what is shown, and the warning that belongs on every simulated figure."""
     # An invisible title keeps the room that the annotations below take.
     axes.set_title(" ", fontsize=34 if is_simulated else 24)

@@ -18,7 +18,11 @@ from tessera_core.evaluate.heads.constant import predict_majority, predict_mean
 from tessera_core.evaluate.heads.forest import predict_forest, predict_forest_value
 from tessera_core.evaluate.heads.linear import predict_ridge, predict_standardised_linear
 from tessera_core.evaluate.heads.mlp import predict_mlp, predict_mlp_value
-from tessera_core.evaluate.heads.multilabel import predict_multilabel, predict_multilabel_forest
+from tessera_core.evaluate.heads.multilabel import (
+    predict_multilabel,
+    predict_multilabel_forest,
+    predict_multilabel_mlp,
+)
 from tessera_core.evaluate.heads.neighbours import predict_knn
 from tessera_core.evaluate.heads.temporal_cnn import (
     predict_temporal_cnn,
@@ -113,6 +117,7 @@ def _multilabel_models(features: Features, settings: EvaluateConfig) -> dict[str
     )
     return {
         **_with_every_encoder("linear", predict_multilabel, features),
+        "encoder/mlp": (partial(predict_multilabel_mlp, seed=settings.seed), "encoder"),
         "raw/linear": (predict_multilabel, "raw"),
         "raw/forest": (forest, "raw"),
         "harmonics/forest": (forest, "harmonics"),

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tessera_core.domain.scores import is_share, metric_title
-from tessera_core.evaluate.figures import FAINT, INK, _entitle, _finish
+from tessera_core.evaluate.figures import FAINT, INK, entitle, finish
 
 OLD_COLOUR: Final = "#80868b"
 NEW_COLOUR: Final = "#1b5e9b"
@@ -44,11 +44,11 @@ def draw_two_curves(
             axes.set_ylim(0, 1)
             axes.axhline(curve["chance"], color=FAINT, lw=1, ls=(0, (1, 2)), label="chance")
         axes.legend(frameon=False, loc="upper left", ncols=3, labelcolor=INK)
-        _finish(axes)
+        finish(axes)
         axes.grid(axis="y", color="#e3e6e8", lw=0.8)
         axes.set_xlabel("labelled d-pixels per class", color=INK)
         axes.set_ylabel(f"{metric_title(curve['metric'])}, unseen groups", color=INK)
-        _entitle(
+        entitle(
             axes,
             f"Label efficiency, {new['title'].lower()}",
             f"mean and 95 % range of {curve['num_draws']} draws",
@@ -77,11 +77,11 @@ def draw_spectra(spectra: Mapping[str, Sequence[float]], *, is_simulated: bool) 
             axes.plot(directions, relative, color=colours[number % 4], lw=2, label=name)
         axes.set_yscale("log")
         axes.legend(frameon=False, loc="upper right", labelcolor=INK)
-        _finish(axes)
+        finish(axes)
         axes.grid(axis="y", color="#e3e6e8", lw=0.8)
         axes.set_xlabel("principal direction", color=INK)
         axes.set_ylabel("deviation, relative to the first", color=INK)
-        _entitle(
+        entitle(
             axes, "Spectrum of embeddings", "a line that drops early is a partial collapse",
             is_simulated=is_simulated,
         )  # fmt: skip
