@@ -299,12 +299,12 @@ def _embed(chosen: argparse.Namespace) -> int:
 
 
 def _retrain(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context, require_labels, require_writable
+    from flows.context import load_context, require_questions, require_writable
 
     # Settings first: Prefect and MLflow read their environment when imported.
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
-    require_labels(context)
+    require_questions(context)
     say(f"workspace {context.paths.workspace}")
     from flows.retrain import retrain
 
@@ -313,14 +313,14 @@ def _retrain(chosen: argparse.Namespace) -> int:
 
 
 def _sweep(chosen: argparse.Namespace) -> int:
-    from flows.context import require_labels, require_writable
+    from flows.context import require_questions, require_writable
     from flows.grid import plan_sweep, require_concurrency
 
     require_concurrency(chosen.concurrency)
     # Settings first: Prefect and MLflow read their environment when imported.
     plan = plan_sweep(chosen.root, chosen.grid, chosen.overrides)
     require_writable(plan.base.paths.root)
-    require_labels(plan.base)
+    require_questions(plan.base)
     say(f"sweep     {len(plan.trials)} trials, data in {plan.base.paths.workspace}")
     from flows.sweep import sweep
 

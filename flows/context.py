@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.settings import Settings, activate
 from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.errors import ConfigError, StorageError
+from tessera_core.records.benchmarks import read_benchmarks
 from tessera_core.records.labels import label_folders
 from tessera_core.records.paths import Paths
 
@@ -93,13 +94,15 @@ def require_writable(root: Path) -> None:
         ) from error
 
 
-def require_labels(context: Context) -> None:
-    """Refuse a wrong ``evaluate.labels`` before an hour of work, not after it.
+def require_questions(context: Context) -> None:
+    """Refuse wrong labels or tasks of evaluation before an hour of work, not after it.
 
     Raises:
-        SceneError: The setting names a folder without label rasters.
+        SceneError: ``evaluate.labels`` names a folder without label rasters.
+        ConfigError: A task is unknown, wrong, or there is none.
     """
     config = context.config
+    read_benchmarks(context.paths.root / config.evaluate.benchmarks, config.evaluate.tasks)
     label_folders(
         context.paths.root, config.evaluate.labels, config.ingest.source, config.ingest.path
     )

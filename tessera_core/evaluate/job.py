@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.errors import ArtifactError, ConfigError, InputError, RecordError
+from tessera_core.errors import ArtifactError, InputError, RecordError
 from tessera_core.evaluate.featurise import Encoders, featurise
 from tessera_core.evaluate.gather import Gathered, gather, places_of
 from tessera_core.evaluate.predictions import predictions_table
@@ -41,13 +41,7 @@ def benchmarks_of(config: "PlatformConfig", paths: "Paths") -> list[Benchmark]:
     Raises:
         ConfigError: There is none, or one that is wrong or unknown.
     """
-    folder = paths.root / config.evaluate.benchmarks
-    found = read_benchmarks(folder, config.evaluate.tasks)
-    if not found:
-        raise ConfigError(
-            f"{folder} holds no report task; set evaluate.benchmarks to a folder with definitions"
-        )
-    return found
+    return read_benchmarks(paths.root / config.evaluate.benchmarks, config.evaluate.tasks)
 
 
 def task_files(config: "PlatformConfig", paths: "Paths") -> tuple[FileDigest, ...]:

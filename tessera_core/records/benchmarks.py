@@ -280,9 +280,14 @@ def read_benchmarks(folder: Path, names: tuple[str, ...] | None = None) -> list[
         names: Only these; None = every one with the role ``report``.
 
     Raises:
-        ConfigError: A definition is wrong, a name is unknown, or it names a selection task.
+        ConfigError: A definition is wrong, a name is unknown or that of a selection task, or there
+            is no report task.
     """
     found = {path.stem: read_benchmark(path) for path in sorted(folder.glob("*.yaml"))}
+    if not any(benchmark.role == Role.REPORT for benchmark in found.values()):
+        raise ConfigError(
+            f"{folder} holds no report task; set evaluate.benchmarks to a folder with definitions"
+        )
     for name in names or ():
         if name not in found:
             raise ConfigError(f"{name} is not a benchmark in {folder}. {did_you_mean(name, found)}")

@@ -14,6 +14,7 @@ from flows.settings import Settings
 from tessera_core.domain.norms import NormStats
 from tessera_core.model.artifact import write_artifact
 from tessera_core.model.family import Family
+from tessera_core.testing.benchmarks import lay_benchmarks
 from tessera_core.testing.checkpoints import released_content, tiny_release
 from tessera_core.testing.directories import tile_arrays, tile_document, write_tile_directory
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder
@@ -50,6 +51,7 @@ def root(repo: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     folder.mkdir()
     shutil.copy(repo / "params.yaml", folder / "params.yaml")
+    lay_benchmarks(repo, folder)
     return folder
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from flows.console import say_summary
-from flows.context import load_context, require_labels, require_writable
+from flows.context import load_context, require_questions, require_writable
 from flows.settings import Settings
 from flows.ui import require_free
-from tessera_core.errors import InputError, SceneError, StorageError
+from tessera_core.errors import ConfigError, InputError, SceneError, StorageError
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,16 @@ def test_a_wrong_label_folder_is_refused_before_the_first_stage(root: Path) -> N
     context = load_context(root, ["evaluate.labels=nowhere"])
 
     with pytest.raises(SceneError, match=r"evaluate\.labels names .*nowhere"):
-        require_labels(context)
+        require_questions(context)
+
+
+def test_a_wrong_task_is_refused_before_the_first_stage(root: Path) -> None:
+    context = load_context(root, ["evaluate.tasks=[crop_tipe]"])
+
+    with pytest.raises(
+        ConfigError, match=r"crop_tipe is not a benchmark.*Did you mean 'crop_type'"
+    ):
+        require_questions(context)
 
 
 def test_real_scenes_embedded_by_a_model_of_simulated_ones_are_warned_of(

@@ -22,6 +22,7 @@ from tessera_core.errors import TrainingError
 from tessera_core.records.files import write_json
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
+from tessera_core.testing.benchmarks import lay_benchmarks
 from tests.cycle.conftest import SMALL
 from tests.unit.chain import record
 
@@ -147,6 +148,7 @@ def checkout(
         params[section].update(values)
     params["pretrain"] |= {"num_steps": 8, "probe_every": 8, "log_every": 8}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    lay_benchmarks(repo, folder)
     with pytest.MonkeyPatch.context() as patch:
         for name in Settings.model_fields:
             patch.setenv(name.upper(), "")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.settings import Settings
 from tests.cycle.conftest import make_checkout, tessera
 from tests.pages.chromium import Page, browse, find_chromium
 from tests.pages.mlflow_pages import (
@@ -31,8 +32,12 @@ def address(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     checkout = make_checkout(repo, tmp_path_factory.mktemp("pages"))
     tessera(checkout, "retrain")
     tessera(checkout, "retrain", "--set", "pretrain.seed=5")
-    with served(checkout) as where:
-        yield where
+    with pytest.MonkeyPatch.context() as patch:
+        # Earlier tests of this process may have left an address of theirs.
+        for name in Settings.model_fields:
+            patch.setenv(name.upper(), "")
+        with served(checkout) as where:
+            yield where
 
 
 @pytest.fixture(scope="module")
