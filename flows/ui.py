@@ -66,6 +66,8 @@ def start_mlflow(context: Context, port: int) -> "subprocess.Popen[bytes]":
     command = [
         "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
         "--backend-store-uri", settings.mlflow_tracking_uri,
+        # Else a registry that the environment names would be shown beside the checkout's runs.
+        "--registry-store-uri", settings.mlflow_tracking_uri,
         "--default-artifact-root", settings.mlflow_artifacts,
     ]  # fmt: skip
     return _start([sys.executable, "-m", *command], MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")

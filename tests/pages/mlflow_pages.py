@@ -67,16 +67,21 @@ def served(root: Path) -> Iterator[str]:
         stop(process)
 
 
+def client_of(address: str) -> MlflowClient:
+    """Return a client of a server, its registry too: this process may have set another one."""
+    return MlflowClient(address, registry_uri=address)
+
+
 def versions_of(address: str, name: str) -> list[ModelVersion]:
     """Return all versions of a model, oldest first."""
-    found = MlflowClient(address).search_model_versions(f"name = '{name}'")
+    found = client_of(address).search_model_versions(f"name = '{name}'")
     return sorted(found, key=lambda one: int(one.version))
 
 
 def open_model(page: Page, address: str, name: str) -> None:
     """Show the registered model: versions, aliases, tags."""
     page.open(f"{address}/#/models/{quote(name)}")
-    aliases = MlflowClient(address).get_registered_model(name).aliases
+    aliases = client_of(address).get_registered_model(name).aliases
     versions = [f"Version {one.version}" for one in versions_of(address, name)]
     page.wait_for_text(*versions, *(f"@ {alias}" for alias in aliases))
 
@@ -97,7 +102,7 @@ def open_comparison(page: Page, address: str, pair: list[ModelVersion]) -> None:
 
 def headline_metrics(address: str, version: ModelVersion) -> dict[str, float]:
     """Return the headline scores in the run of a version, named by task and metric."""
-    metrics = MlflowClient(address).get_run(str(version.run_id)).data.metrics
+    metrics = client_of(address).get_run(str(version.run_id)).data.metrics
     return {
         name: value
         for name, value in metrics.items()
@@ -107,7 +112,7 @@ def headline_metrics(address: str, version: ModelVersion) -> dict[str, float]:
 
 def open_figure(page: Page, address: str) -> None:
     """Show the map of embeddings among the artifacts of the newest evaluation."""
-    client = MlflowClient(address)
+    client = client_of(address)
     experiment = client.get_experiment_by_name(EVALUATIONS)
     assert experiment is not None, f"no experiment {EVALUATIONS}; run `tessera retrain` first"
     (run,) = client.search_runs([experiment.experiment_id], max_results=1)
