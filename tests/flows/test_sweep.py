@@ -113,11 +113,13 @@ def test_without_a_probe_there_is_no_score(trained) -> None:
 def test_what_cannot_start_ends_with_exit_code_2_and_leaves_nothing(
     tessera, root: Path, arguments: list[str], complaint: str
 ) -> None:
+    before = sorted((root / "data").rglob("*"))
+
     code, _, said = tessera("sweep", *arguments)
 
     assert code == 2
     assert complaint in said
-    assert not (root / "data").exists()
+    assert sorted((root / "data").rglob("*")) == before
 
 
 def test_a_call_in_a_process_of_its_own_brings_its_error_here() -> None:
