@@ -1,10 +1,12 @@
-"""Did a number move? Twenty losses, digit for digit."""
+"""Did a number move? Twenty losses, to six digits."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.golden.recorded import recall
 
@@ -15,6 +17,10 @@ PINNED_KERNELS = {
     "OMP_NUM_THREADS": "1",
 }
 """The code paths that every processor of a family has; the fast ones round as they like."""
+
+ROUNDING = 2e-6
+"""Even pinned kernels cut their blocks by the size of the cache: between two Intel servers these
+losses differed by up to 1e-7, between instruction sets by 4e-7."""
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")
 GOLDEN = Path(__file__).with_name("training_loss.json")
@@ -41,5 +47,4 @@ def test_twenty_steps_of_training_give_the_recorded_losses(repo, bless):
     recorded = recall(GOLDEN, found, bless)
 
     assert len(found) == 20
-    # Text, because it shows every digit and what moved.
-    assert [repr(loss) for loss in found] == [repr(loss) for loss in recorded]
+    assert found == pytest.approx(recorded, rel=ROUNDING)
