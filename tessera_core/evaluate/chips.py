@@ -4,7 +4,7 @@ A field that crosses the edge of a chip has labels on both sides of a split. The
 the training side, so that no field is ever learnt from and asked about.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ Ints = npt.NDArray[np.int64]
 
 MAX_TRAIN_PIXELS: Final = 4000
 """Labelled d-pixels that a pixel model learns from; neighbours are near copies."""
+
+UNITS_AT_ONCE: Final = 8192
+"""Neighbourhoods in memory at a time: 100 MB of 128 features."""
 
 
 def without_shared_fields(truth: Floats, field: Ints, fold: Fold) -> Floats:
@@ -128,19 +131,17 @@ def _predict_context(
 ) -> Ints:
     """Return class numbers of the test units, each from its neighbourhood in the chip."""
     rows = _labelled_train(truth, fold, seed)
-    predicted: Ints = predict_context(
-        neighbourhoods(examples, values, rows),
-        truth[rows].astype(np.int64),
-        neighbourhoods(examples, values, fold.test),
-        seed=seed,
+    around = neighbourhoods(examples, values)
+    blocks = np.split(fold.test, range(UNITS_AT_ONCE, len(fold.test), UNITS_AT_ONCE))
+    return predict_context(
+        around(rows), truth[rows].astype(np.int64), map(around, blocks), seed=seed
     )
-    return predicted
 
 
 def neighbourhoods(
-    examples: Examples, values: npt.NDArray[Any], rows: Ints
-) -> npt.NDArray[np.float32]:
-    """Return what lies around some units, (M, 5, 5, F); zero beyond the chip's edge."""
+    examples: Examples, values: npt.NDArray[Any]
+) -> Callable[[Ints], npt.NDArray[np.float32]]:
+    """Return a function of units: what lies around them, (M, 5, 5, F); zero beyond the edge."""
     assert examples.chip is not None  # noqa: S101 - the caller has chips
     margin = CONTEXT // 2
     chip = np.pad(
@@ -149,12 +150,16 @@ def neighbourhoods(
     place = np.argwhere(examples.chip != NO_PIXEL)
     where = np.empty((len(examples), 3), np.int64)
     where[examples.chip[tuple(place.T)]] = place
-    number, row, column = where[rows].T
     step = np.arange(CONTEXT)
-    units = chip[
-        number[:, None, None], row[:, None, None] + step[:, None], column[:, None, None] + step
-    ]
-    return _laid_out(values, units)
+
+    def around(rows: Ints) -> npt.NDArray[np.float32]:
+        number, row, column = where[rows].T
+        units = chip[
+            number[:, None, None], row[:, None, None] + step[:, None], column[:, None, None] + step
+        ]
+        return _laid_out(values, units)
+
+    return around
 
 
 def _laid_out(values: npt.NDArray[Any], units: Ints) -> npt.NDArray[np.float32]:

@@ -20,7 +20,7 @@ from tessera_core.evaluate.heads.few_shot import predict_few_shot
 from tessera_core.evaluate.heads.forest import predict_forest, predict_forest_value
 from tessera_core.evaluate.heads.linear import predict_ridge
 from tessera_core.evaluate.heads.multilabel import predict_multilabel
-from tessera_core.evaluate.lineup import Features, Head
+from tessera_core.evaluate.lineup import MAX_LEARNT, Features, Head
 from tessera_core.evaluate.splits import Fold
 from tessera_core.pretrain.probe import predict_linear, standardise
 
@@ -46,7 +46,7 @@ class Draw:
     """One order of labels, and what they are tested on."""
 
     pool: Ints
-    """Units that may be labelled, in random order."""
+    """Units that may be labelled, in random order, ``MAX_LEARNT`` at most."""
 
     test: Ints
     """Held-out units, ascending."""
@@ -169,7 +169,7 @@ def _draws(folds: Sequence[Fold], settings: EvaluateConfig, label: str) -> Itera
         rng = np.random.default_rng([settings.seed, STREAM, number])
         fold = folds[number % len(folds)]
         test = np.sort(rng.permutation(fold.test)[:MAX_TEST_UNITS])
-        draws.append(Draw(pool=rng.permutation(fold.train), test=test, seed=number))
+        draws.append(Draw(pool=rng.permutation(fold.train)[:MAX_LEARNT], test=test, seed=number))
     return tqdm(draws, desc=label, leave=False, disable=None)
 
 

@@ -47,6 +47,10 @@ COMPARED: Final[Mapping[Kind, str]] = {
 }
 """The model that versions are compared by: fixed, so that no version chooses its own head."""
 
+MAX_LEARNT: Final = 50_000
+"""Units of a fold's training side that a head learns from, drawn where there are more: memory and
+time of large tasks are bounded, and a linear probe of 128 values has long settled."""
+
 TRAINED: Final = ("encoder", "encoder_int8")
 """Features of the version itself; prefixes and imported models are named after these."""
 

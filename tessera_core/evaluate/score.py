@@ -13,7 +13,15 @@ from tessera_core.evaluate.config import EvaluateConfig
 from tessera_core.evaluate.curve import METRIC, count_curve, share_curve
 from tessera_core.evaluate.estimates import by_region, compare, is_tested, tallies
 from tessera_core.evaluate.examples import Examples
-from tessera_core.evaluate.lineup import COMPARED, Features, Model, baselines_of, models_of
+from tessera_core.evaluate.geometry import draw_rows
+from tessera_core.evaluate.lineup import (
+    COMPARED,
+    MAX_LEARNT,
+    Features,
+    Model,
+    baselines_of,
+    models_of,
+)
 from tessera_core.evaluate.prepare import HAS_CLASSES, Ready, prepare
 from tessera_core.evaluate.splits import (
     Fold,
@@ -168,8 +176,9 @@ def predict_folds(
     values = features[name]
     target: npt.NDArray[Any] = truth if kind == Kind.REGRESSION else truth.astype(np.int64)
     predicted = np.full(truth.shape, np.nan)
-    for fold in folds:
-        predicted[fold.test] = head(values[fold.train], target[fold.train], values[fold.test])
+    for number, fold in enumerate(folds):
+        known = fold.train[draw_rows(len(fold.train), MAX_LEARNT, seed=number)]
+        predicted[fold.test] = head(values[known], target[known], values[fold.test])
     return predicted
 
 

@@ -73,8 +73,8 @@ def run(network: nn.Module, rows: Tensor, *, rows_at_once: int = ROWS_AT_ONCE) -
         return torch.cat([network(part) for part in rows.split(rows_at_once)])
 
 
-def standardise_by(train: Tensor, *others: Tensor) -> list[Tensor]:
-    """Return tensors with mean and deviation of ``train`` over all but the last axis taken out.
+def scale_by(train: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a function that takes out mean and deviation of ``train`` over all but the last axis.
 
     A feature that is constant in ``train`` is only centred.
     """
@@ -82,4 +82,10 @@ def standardise_by(train: Tensor, *others: Tensor) -> list[Tensor]:
     wide = train.reshape(-1, train.shape[-1]).double()
     mean, deviation = wide.mean(dim=0), wide.std(dim=0, correction=0)
     scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-    return [(other - mean.to(other.dtype)) / scale.to(other.dtype) for other in others]
+    mean, scale = mean.to(train.dtype), scale.to(train.dtype)
+    return lambda other: (other - mean) / scale
+
+
+def standardise_by(train: Tensor, *others: Tensor) -> list[Tensor]:
+    """Return tensors with mean and deviation of ``train`` taken out, as ``scale_by`` does it."""
+    return [*map(scale_by(train), others)]

@@ -22,6 +22,12 @@ from tessera_core.evaluate.heads.temporal_cnn import (
 from tessera_core.evaluate.score import predict_folds
 from tessera_core.evaluate.splits import Fold
 
+
+def predict_context_whole(train, classes, test, **settings):
+    """The head of neighbourhoods, asked in two blocks."""
+    return predict_context(train, classes, np.array_split(test, 2), **settings)
+
+
 CLASSIFIERS = {
     "linear": predict_standardised_linear,
     "knn": partial(predict_knn, num_neighbours=5),
@@ -29,7 +35,7 @@ CLASSIFIERS = {
     "boosting": partial(predict_boosting, seed=0),
     "mlp": partial(predict_mlp, seed=0, num_steps=40),
     "temporal_cnn": partial(predict_temporal_cnn, seed=0, num_steps=50),
-    "context": partial(predict_context, seed=0, num_steps=30),
+    "context": partial(predict_context_whole, seed=0, num_steps=30),
 }
 REGRESSORS = {
     "ridge": predict_ridge,
@@ -263,14 +269,14 @@ def test_a_neighbourhood_tells_what_its_middle_does_not():
     around[classes == 1, 0] += 2
     around[classes == 0, 4] += 2
 
-    predicted = predict_context(around[:200], classes[:200], around[200:], seed=0, num_steps=40)
+    predicted = predict_context(around[:200], classes[:200], [around[200:]], seed=0, num_steps=40)
 
     assert (predicted == classes[200:]).mean() > 0.95
 
 
 def test_a_neighbourhood_of_another_size_is_refused():
     with pytest.raises(InputError, match=r"\(2, 3, 3, 1\), expected \(rows, 5, 5, features\)"):
-        predict_context(np.zeros((2, 3, 3, 1)), np.array([0, 1]), np.zeros((1, 3, 3, 1)), seed=0)
+        predict_context(np.zeros((2, 3, 3, 1)), np.array([0, 1]), [np.zeros((1, 3, 3, 1))], seed=0)
 
 
 def test_a_unit_is_predicted_by_a_head_that_never_saw_its_fold():
@@ -290,3 +296,22 @@ def test_a_unit_is_predicted_by_a_head_that_never_saw_its_fold():
     assert seen == [[11, 12], [10, 12]]
     assert predicted[[0, 1, 3, 4]].tolist() == [-1] * 4
     assert np.isnan(predicted[[2, 5]]).all()
+
+
+def test_a_head_learns_from_a_draw_of_a_large_fold_and_answers_all_of_it(monkeypatch):
+    monkeypatch.setattr("tessera_core.evaluate.score.MAX_LEARNT", 10)
+    truth = np.arange(60.0)
+    folds = [Fold(train=np.arange(20, 60), test=np.arange(20))]
+    seen = []
+
+    def remember(train, target, test):
+        seen.extend(target.tolist())
+        return np.zeros(len(test))
+
+    predicted = predict_folds(
+        (remember, "encoder"), {"encoder": np.zeros((60, 1))}, truth, Kind.REGRESSION, folds
+    )
+
+    assert len(set(seen)) == 10
+    assert set(seen) <= set(range(20, 60))
+    assert np.isfinite(predicted[:20]).all()
