@@ -180,5 +180,7 @@ def _lines(content: Mapping[str, Any]) -> list[str]:
             f"{one['gain']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]"
         )
     lines.append(f"  bridge       {content['comparison']['bridge']['verdict']}")
-    lines.append(f"  rule         {content['decision']['alias']}")
+    decision = content["decision"]
+    verdict = "takes over" if decision["alias"] == "champion" else f"does not replace {old}"
+    lines.append(f"  rule         {new} {verdict}: {decision['reasons'][0]}")
     return lines

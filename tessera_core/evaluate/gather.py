@@ -41,6 +41,9 @@ EMBED_BATCH: Final = 256
 class MappedTile:
     """All embeddings of one tile of the run's own samples, for the map."""
 
+    name: str
+    """Name of the tile."""
+
     year: int
     """Calendar year."""
 
@@ -206,6 +209,7 @@ def _map_tile(
     crops = next((each for each in asking if _is_mapped(each)), None)
     codes = np.zeros(len(part.pixels)) if crops is None else part.raster(str(crops.truth.raster))
     return MappedTile(
+        name=part.name,
         year=part.year,
         grid=part.grid,
         row=part.row,

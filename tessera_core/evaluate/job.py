@@ -116,6 +116,7 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """Score a model, write everything that came out, and return the content of evaluation.json."""
     from tessera_core.evaluate.figures import draw_all
+    from tessera_core.evaluate.gallery import draw_galleries
     from tessera_core.evaluate.report import write_report
     from tessera_core.model.artifact import random_artifact
     from tessera_core.model.embed import use_one_thread
@@ -142,8 +143,9 @@ def write_evaluation(
         for each in benchmarks
     }
     _require_asked(config, gathered)
+    is_simulated = bool(Manifest.read(paths.samples).facts.get("simulated", False))
     evaluation = {
-        "simulated": bool(Manifest.read(paths.samples).facts.get("simulated", False)),
+        "simulated": is_simulated,
         "model_digest": artifact.digest,
         "labels_digest": gathered.labels_digest,
         "protocol_digest": protocol,
@@ -156,6 +158,7 @@ def write_evaluation(
         write_json(building / EVALUATION_NAME, evaluation)
         write_table(predictions_table(results), building / PREDICTIONS_NAME)
         draw_all(building, evaluation, gathered)
+        draw_galleries(building, results, gathered, is_simulated=is_simulated)
         write_report(building, evaluation)
         write_manifest(building, "evaluation", facts_of(evaluation))
     return evaluation

@@ -41,7 +41,13 @@ def tiles(*, code=0):
     crops = np.full(20, code, np.int64)
     return [
         MappedTile(
-            year=2022, grid=grid, row=row, column=column, embedding=embedding, crop_type=crops
+            name="tile",
+            year=2022,
+            grid=grid,
+            row=row,
+            column=column,
+            embedding=embedding,
+            crop_type=crops,
         )
     ]
 

@@ -15,6 +15,7 @@ from tessera_core.testing.tiles import make_grid
 def mapped(grid: TileGrid, embedding, *, year=2022):
     row, column = np.indices((grid.height, grid.width)).reshape(2, -1).astype(np.int32)
     return MappedTile(
+        name="tile",
         year=year, grid=grid, row=row, column=column,
         embedding=np.asarray(embedding, np.float32),
         crop_type=np.zeros(len(row), np.int64),
