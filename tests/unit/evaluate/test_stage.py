@@ -99,7 +99,7 @@ def test_the_folder_is_whole_and_named_by_its_manifest(evaluated):
     assert {file.path for file in manifest.files} == {
         "evaluation.json", "predictions.parquet", "report.html",
         "curve-crop_type.png", "shares-crop_type.png", "confusion-crop_type.png",
-        "shares-canopy_height.png", "pca_map.png",
+        "worst-crop_type.png", "shares-canopy_height.png", "pca_map.png",
     }  # fmt: skip
     assert find_differences(paths.evaluation, manifest) == []
 
@@ -188,7 +188,7 @@ def test_figures_and_report_reach_the_tracker(evaluated):
 
     assert {path.name for path, folder in tracker.artifacts if folder == "evaluation"} == {
         "report.html", "evaluation.json", "curve-crop_type.png", "shares-crop_type.png",
-        "confusion-crop_type.png", "shares-canopy_height.png", "pca_map.png",
+        "confusion-crop_type.png", "worst-crop_type.png", "shares-canopy_height.png", "pca_map.png",
     }  # fmt: skip
     assert "canopy_height/encoder_ridge/r2" in tracker.metrics[0][1]
 
