@@ -173,7 +173,7 @@ def test_the_report_needs_nothing_from_outside(evaluated):
 
     text = (paths.evaluation / "report.html").read_text(encoding="utf-8")
 
-    assert text.count("data:image/png;base64,") == 5
+    assert text.count("data:image/png;base64,") == 6
     assert "http://" not in text
     assert "https://" not in text
     assert "2130 (1 group, fewer than the 2 that a split needs)" in text
