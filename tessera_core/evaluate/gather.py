@@ -198,7 +198,7 @@ def _capped(examples: Examples, benchmark: Benchmark, settings: "EvaluateConfig"
     if benchmark.kind != Kind.MULTILABEL:
         most = benchmark.num_per_group or settings.max_pixels_per_field
         kept = kept[smallest_keys(examples.group[kept], examples.key[kept], most)]
-    return examples.take(kept)
+    return examples if len(kept) == len(examples) else examples.take(kept)
 
 
 def _map_tile(

@@ -178,7 +178,7 @@ def _prepare_classes(
             f"{MIN_CLASSES} such classes are needed"
         )
     is_kept = np.isin(examples.truth, kept)
-    if not is_whole:
+    if not is_whole and not is_kept.all():
         examples = examples.take(np.flatnonzero(is_kept))
         group = linked(examples.group, examples.position)
     place = np.searchsorted(kept, np.nan_to_num(examples.truth)).astype(np.float64)
