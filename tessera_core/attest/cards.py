@@ -50,7 +50,7 @@ def render_model_card(subject: Subject) -> str:
         *_section("Training settings", _settings(pretrain.config)),
         *_section("Provenance", _provenance(subject)),
     ]
-    return card + "\n".join(lines)
+    return f"{card}\n" + "\n".join(lines)
 
 
 def render_datasheet(subject: Subject) -> str:
@@ -127,13 +127,10 @@ def render_datasheet(subject: Subject) -> str:
 
 def decision_of(subject: Subject) -> Decision:
     """Return what the gate decided about the version when it was registered."""
-    for receipt in subject.receipts.values():
-        facts = receipt.facts
-        named = facts.get("candidate", {}) if receipt.stage == "register" else {}
-        if named.get("version") == subject.version:
-            decision = facts["decision"]
-            return Decision(alias=decision["alias"], reasons=tuple(decision["reasons"]))
-    return Decision(alias=CHAMPION, reasons=("it serves this export",))
+    if subject.registered is None:
+        return Decision(alias=CHAMPION, reasons=("the lineage knows it as champion only",))
+    decision = subject.registered.facts["decision"]
+    return Decision(alias=decision["alias"], reasons=tuple(decision["reasons"]))
 
 
 def licence_of(subject: Subject) -> tuple[str, str]:

@@ -73,7 +73,7 @@ def _inputs(subject: Subject, receipt: Receipt) -> list[Json]:
         datasets.append(_dataset(f"{receipt.stage}/sources", digest_json(listed), facets))
     if receipt.stage == "quality" and "verdict" in receipt.facts:
         for dataset in datasets:
-            dataset["facets"]["dataQualityAssertions"] = _assertions(receipt)
+            dataset["inputFacets"] = {"dataQualityAssertions": _assertions(receipt)}
     return datasets
 
 

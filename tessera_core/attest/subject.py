@@ -40,6 +40,9 @@ class Subject:
     training: Mapping[str, str]
     """Stage -> digest of its receipt, on the way from scenes to the scored model."""
 
+    registered: Receipt | None
+    """The receipt that made it a version; None where the lineage knows it as champion only."""
+
     manifests: Mapping[str, Manifest]
     """``samples``, ``shards``, ``model`` and, of an export, ``export`` -> its manifest."""
 
@@ -98,7 +101,14 @@ def find_subject(reference: str, paths: Paths) -> Subject:
             f"the lineage has no version and no export {reference}. "
             f"{did_you_mean(reference, _names(known))}"
         )
-    return _gather(*found, paths.lineage)
+    start, record = found
+    own = _find_version(f"{record['model_name']}/{record['version']}", ordered, known)
+    registered = known[own[0]] if own and _is_candidate(known[own[0]], record["version"]) else None
+    return _gather(start, record, registered, paths.lineage)
+
+
+def _is_candidate(register: Receipt, version: str) -> bool:
+    return bool(register.facts["candidate"]["version"] == version)
 
 
 def _releases(lineage: Path) -> Iterator[tuple[str, Receipt]]:
@@ -157,12 +167,13 @@ def _find_version(
     return found[0] if found else None
 
 
-def _gather(start: str, record: Mapping[str, Any], lineage: Path) -> Subject:
+def _gather(
+    start: str, record: Mapping[str, Any], registered: Receipt | None, lineage: Path
+) -> Subject:
     """Read every receipt and manifest behind a register or export receipt."""
     receipts = {start: _read(start, "", lineage)}
-    training: dict[str, str] = {}
     waiting = [(stage, record[stage]) for stage in ("evaluate", "pretrain")]
-    training.update(waiting)
+    training = dict(waiting)
     if receipts[start].stage == "export":
         # Its samples may be newer than those of the training.
         waiting += list(receipts[start].upstream.items())
@@ -192,6 +203,7 @@ def _gather(start: str, record: Mapping[str, Any], lineage: Path) -> Subject:
         version=str(record["version"]),
         start=start,
         receipts={digest: receipts[digest] for digest in ordered},
+        registered=registered,
         training={stage: training[stage] for stage in ORDER if stage in training},
         manifests={kind: _read_manifest(file, lineage) for kind, file in files.items()},
         manifest_files=files,
