@@ -31,10 +31,11 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    content = _read(path)
     try:
-        key = load_pem_private_key(_read(path), password=None)
+        key = load_pem_private_key(content, password=None)
     except TypeError:
-        raise InputError(f"{path} is encrypted; decrypt it for the run: {MAKE_KEY}") from None
+        raise InputError(f"{path} is encrypted, and there is nobody to ask; {MAKE_KEY}") from None
     except Exception:  # its text may quote the key
         raise InputError(f"{path} is no PEM private key; {MAKE_KEY}") from None
     if not isinstance(key, Ed25519PrivateKey):
@@ -51,8 +52,9 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+    content = _read(path)
     try:
-        key = load_pem_public_key(_read(path))
+        key = load_pem_public_key(content)
     except ValueError:
         raise InputError(f"{path} is no PEM public key; {MAKE_PUBLIC}") from None
     if not isinstance(key, Ed25519PublicKey):

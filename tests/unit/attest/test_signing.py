@@ -102,8 +102,11 @@ def test_a_key_that_cannot_be_used_is_refused_and_never_quoted(key, tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=message) as refused:
             read_private_key(path)
-        assert content.decode()[30:60] not in str(refused.value) or content == b"SECRET-BYTES"
-        assert "SECRET" not in str(refused.value)
+        assert not [
+            word
+            for word in content.decode().split()
+            if len(word) > 9 and word in str(refused.value)
+        ]
     with pytest.raises(InputError, match="cannot read the key"):
         read_private_key(tmp_path / "absent.pem")
 

@@ -162,6 +162,7 @@ def test_every_stage_starts_and_completes_and_reads_what_earlier_ones_wrote(subj
 
 
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index")
 def test_croissant_reads_the_samples_by_their_description(world, subject, tmp_path):
     import mlcroissant
 
