@@ -24,6 +24,7 @@ from tessera_core.records.files import (
     canonical_json,
     digest_file,
     digest_json,
+    digest_tree,
     read_json,
 )
 from tessera_core.records.manifest import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from tessera_core.attest.subject import Subject
 
+KIND: Final = "attestations"
 BUNDLE_NAME: Final = "bundle.intoto.jsonl"
 """The signed envelopes, one a line, in the order of the statements' names."""
 
@@ -101,7 +103,7 @@ def write_attestations(
     with atomic_folder(target) as folder:
         for name, each in content.items():
             (folder / name).write_bytes(each)
-        write_manifest(folder, "attestations", {**facts, SIGNER: signer})
+        write_manifest(folder, KIND, {**facts, SIGNER: signer})
     return target
 
 
@@ -123,13 +125,13 @@ def verify_attestations(
         GateError: Something is forged, changed, unsigned or missing; each is named.
     """
     manifest = Manifest.read(folder)
-    if manifest.kind != "attestations":
-        raise RecordError(f"{folder} holds {manifest.kind}, expected attestations")
+    if manifest.kind != KIND:
+        raise RecordError(f"{folder} holds {manifest.kind}, expected {KIND}")
     problems = find_differences(folder, manifest)
     statements, faults = _open_bundle(folder, key)
     problems += faults
     if not faults:
-        problems += _unsigned(folder, manifest, statements, key)
+        problems += _unsigned(folder, statements, key)
     lines = [f"{len(statements)} statements signed by {key_id(key)[:DIGITS_OF_NAME]}"]
     if artifact is not None and not problems:
         subjects = [
@@ -204,9 +206,7 @@ def _open_bundle(folder: Path, key: Ed25519PublicKey) -> tuple[dict[str, Any], l
     return statements, problems
 
 
-def _unsigned(
-    folder: Path, manifest: Manifest, statements: Mapping[str, Any], key: Ed25519PublicKey
-) -> list[str]:
+def _unsigned(folder: Path, statements: Mapping[str, Any], key: Ed25519PublicKey) -> list[str]:
     """Return a line for each thing that no signature covers, or covers with other content."""
     if REFERENCES_NAME not in statements:
         return [f"{folder / REFERENCES_NAME}: missing, so no signature covers the documents"]
@@ -220,8 +220,11 @@ def _unsigned(
             problems.append(f"{folder / name}: no signature covers it")
         elif digest_file(folder / name, folder).sha256 != signed[name]:
             problems.append(f"{folder / name}: is not the document that was signed")
-    if manifest.facts != {**statement["subject"][0]["annotations"], SIGNER: key_id(key)}:
-        problems.append(f"{folder / MANIFEST_NAME}: its facts are not those that were signed")
+    facts = {**statement["subject"][0]["annotations"], SIGNER: key_id(key)}
+    listed = tuple(file for file in digest_tree(folder, folder) if file.path != MANIFEST_NAME)
+    expected = Manifest(kind=KIND, files=listed, facts=facts)
+    if (folder / MANIFEST_NAME).read_bytes() != _pretty(expected.to_dict()):
+        problems.append(f"{folder / MANIFEST_NAME}: is not the manifest of what was signed")
     return problems
 
 
@@ -239,7 +242,8 @@ def _differing(subjects: list[Any], artifact: Path) -> list[str]:
         for path in sorted(artifact.rglob("*"))
         if path.is_file()
     }
-    problems = [f"{artifact / name}: signed, but missing" for name in signed.keys() - found.keys()]
+    gone = sorted(signed.keys() - found.keys())
+    problems = [f"{artifact / name}: signed, but missing" for name in gone]
     for name, path in found.items():
         if name not in signed:
             problems.append(f"{path}: no signature covers it")

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -131,8 +132,24 @@ def test_what_the_manifest_says_of_the_subject_is_signed_too(signed, key):
     stored["facts"]["version"] = "9"
     write_json(signed / MANIFEST_NAME, stored)
 
-    with pytest.raises(GateError, match="its facts are not those that were signed"):
+    with pytest.raises(GateError, match=r"manifest\.json: is not the manifest of what was signed"):
         verify_attestations(signed, key.public_key())
+
+
+def test_a_change_to_any_byte_of_any_file_is_found_and_the_file_named(signed, key):
+    random = np.random.default_rng(7)
+    files = sorted(signed.iterdir())
+    for _ in range(120):
+        path = files[random.integers(len(files))]
+        whole = path.read_bytes()
+        changed = bytearray(whole)
+        changed[random.integers(len(whole))] ^= random.integers(1, 256)
+        path.write_bytes(bytes(changed))
+        # A manifest that can no longer be read is bad input; anything else is the gate's no.
+        with pytest.raises((GateError, RecordError), match=path.name):
+            verify_attestations(signed, key.public_key())
+        path.write_bytes(whole)
+    assert verify_attestations(signed, key.public_key())
 
 
 def test_the_artifact_is_compared_with_what_was_signed(world, signed, key):
