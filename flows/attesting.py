@@ -66,7 +66,7 @@ def commit_times(commits: Iterable[str], root: Path) -> dict[str, str]:
     times = {}
     for commit in commits:
         result = subprocess.run(  # fixed program and arguments
-            ["git", "show", "-s", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%cd",
+            ["git", "show", "-s", "--date=format-local:%Y-%m-%dT%H:%M:%S+00:00", "--format=%cd",
              "--end-of-options", commit],
             cwd=root, capture_output=True, text=True, timeout=30, env=_utc(),
         )  # fmt: skip

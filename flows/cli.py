@@ -19,6 +19,7 @@ examples:
   tessera compare tessera/1 tessera/2              what changed and what it did, as one page
   tessera promote 1 --by Ann --reason "seams in 2" overrule the gate; both are kept for audits
   tessera audit                                    verify every digest of the last export
+  tessera attest tessera/2 --key KEY.pem           signed provenance, ML-BOM, cards, lineage
   tessera ui                                       Prefect and MLflow in the browser
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
@@ -212,7 +213,7 @@ def _add_attest(
     parser.add_argument("subject", help="a version (2 or tessera/2) or the name of an export")
     parser.add_argument("--key", metavar="FILE", help="Ed25519 key (PEM), outside the checkout")
     text = "verify attestations against a public key; exit 3 when anything is forged"
-    parser = _add(commands, common, "verify", text, _verify)
+    parser = _add(commands, argparse.ArgumentParser(add_help=False), "verify", text, _verify)
     parser.add_argument("folder", help="a folder that `tessera attest` wrote")
     parser.add_argument("--public-key", required=True, metavar="FILE", help="Ed25519 key (PEM)")
     parser.add_argument(

@@ -18,7 +18,7 @@ METADATA_NAME: Final = "ro-crate-metadata.json"
 CRATE: Final = "https://w3id.org/ro/crate/1.1"
 PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
 TERMS: Final = "https://w3id.org/ro/terms/workflow-run/context"
-LICENCE: Final = "https://spdx.org/licenses/MIT.html"
+LICENCE: Final = "#licence"
 PARAMS_NAME: Final = "params.json"
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """The first time a zip can hold."""
@@ -108,13 +108,17 @@ def _graph(subject: Subject, files: Mapping[str, bytes], times: Mapping[str, str
             "mentions": [{"@id": action["@id"]} for action in actions],
         },
         {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
-        {"@id": LICENCE, "@type": "CreativeWork", "name": "MIT License"},
+        {
+            "@id": LICENCE,
+            "@type": "CreativeWork",
+            "name": "No licence stated",
+            "description": "The records of a run belong to whoever ran it; ask there.",
+        },
         {
             "@id": BUILDER_ID,
             "@type": "SoftwareApplication",
             "name": "Tessera",
             "softwareVersion": " ".join(subject.commits),
-            "url": "https://arxiv.org/abs/2506.20380",
         },
         *actions,
         *(_entity(name, content) for name, content in sorted(files.items())),
@@ -124,8 +128,17 @@ def _graph(subject: Subject, files: Mapping[str, bytes], times: Mapping[str, str
 def _action(subject: Subject, digest: str, times: Mapping[str, str]) -> Json:
     """Return one stage run: earlier receipts and settings in, receipt and manifest out."""
     receipt = subject.receipts[digest]
-    earlier = [each for each in receipt.upstream.values() if each in subject.receipts]
+    earlier = sorted(
+        receipt_name(subject.receipts[each].stage, each)
+        for each in receipt.upstream.values()
+        if each in subject.receipts
+    )
     made = {output.sha256 for output in receipt.outputs}
+    manifests = sorted(
+        f"manifests/{kind}.json"
+        for kind, file in subject.manifest_files.items()
+        if file.sha256 in made
+    )
     return {
         "@id": f"#{receipt.stage}-{digest[:DIGITS_OF_NAME]}",
         "@type": "CreateAction",
@@ -133,22 +146,16 @@ def _action(subject: Subject, digest: str, times: Mapping[str, str]) -> Json:
         "description": f"receipt {digest}",
         "instrument": {"@id": BUILDER_ID},
         "endTime": times[receipt.code.commit],
-        "object": [
-            {"@id": PARAMS_NAME},
-            *(
-                {"@id": receipt_name(subject.receipts[each].stage, each)}
-                for each in sorted(earlier)
-            ),
-        ],
-        "result": [
-            {"@id": receipt_name(receipt.stage, digest)},
-            *(
-                {"@id": f"manifests/{kind}.json"}
-                for kind, file in sorted(subject.manifest_files.items())
-                if file.sha256 in made
-            ),
-        ],
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+        "object": _references([PARAMS_NAME, *earlier]),
+        "result": _references([receipt_name(receipt.stage, digest), *manifests]),
     }
+
+
+def _references(names: list[str]) -> Json | list[Json]:
+    """Return links to entities; a single one stands alone, as RO-Crate recommends."""
+    links = [{"@id": name} for name in names]
+    return links[0] if len(links) == 1 else links
 
 
 def _entity(name: str, content: bytes) -> Json:

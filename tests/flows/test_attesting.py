@@ -118,7 +118,7 @@ def test_a_key_in_the_checkout_is_refused_also_behind_a_link(world, keys, capsys
 
 def test_a_commit_has_the_time_that_git_knows_in_utc(world):
     assert commit_times([world.commit, "f" * 40, "unknown", "--all"], world.root) == {
-        world.commit: "2026-01-01T00:00:00Z"
+        world.commit: "2026-01-01T00:00:00+00:00"
     }
 
 

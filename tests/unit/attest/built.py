@@ -14,7 +14,7 @@ from tessera_core.testing.samples import write_samples
 from tessera_core.testing.tiles import make_grid, make_tile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-TIMES = {COMMIT: "2026-01-01T00:00:00Z"}
+TIMES = {COMMIT: "2026-01-01T00:00:00+00:00"}
 VERSIONS = {"python": "3.11.9", "numpy": "2.1.0", "torch": "2.13.0+cpu"}
 EXPORT = "tessera-v1-aaaa"
 

@@ -205,7 +205,8 @@ def test_the_crate_is_a_process_run_crate(world, subject, tmp_path):
         assert action["instrument"].type == "SoftwareApplication"
         assert action["endTime"] == TIMES[COMMIT]
         # Whatever an action used or made is in the crate.
-        assert all(each.type == "File" for each in (*action["object"], *action["result"]))
+        for each in (action["object"], action["result"]):
+            assert all(one.type == "File" for one in (each if isinstance(each, list) else [each]))
 
 
 def test_the_crate_holds_receipts_and_manifests_byte_for_byte(world, subject):
