@@ -19,6 +19,7 @@ examples:
   tessera compare tessera/1 tessera/2              what changed and what it did, as one page
   tessera promote 1 --by Ann --reason "seams in 2" overrule the gate; both are kept for audits
   tessera audit                                    verify every digest of the last export
+  tessera attest tessera/2 --key KEY.pem           signed provenance, ML-BOM, cards, lineage
   tessera ui                                       Prefect and MLflow in the browser
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_versions(commands, common)
     _add_import(commands, common)
     _add_embed(commands, common)
+    _add_attest(commands, common)
     ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
     ui.add_argument("--prefect-port", type=int, default=4200)
     ui.add_argument("--mlflow-port", type=int, default=5000)
@@ -199,6 +201,24 @@ def _add_embed(
         "--bfloat16", action="store_true",
         help="multiply in bfloat16: faster where the device has it, about as inexact as int8",
     )  # fmt: skip
+
+
+def _add_attest(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``attest`` and ``verify``."""
+    text = "write signed provenance, ML-BOM, cards and lineage in the field's standards"
+    parser = _add(commands, common, "attest", text, _attest)
+    parser.add_argument("subject", help="a version (2 or tessera/2) or the name of an export")
+    parser.add_argument("--key", metavar="FILE", help="Ed25519 key (PEM), outside the checkout")
+    text = "verify attestations against a public key; exit 3 when anything is forged"
+    parser = _add(commands, argparse.ArgumentParser(add_help=False), "verify", text, _verify)
+    parser.add_argument("folder", help="a folder that `tessera attest` wrote")
+    parser.add_argument("--public-key", required=True, metavar="FILE", help="Ed25519 key (PEM)")
+    parser.add_argument(
+        "--artifact", metavar="DIR", help="folder of the model or export, compared file by file"
+    )
 
 
 def _benchmark(chosen: argparse.Namespace) -> int:
@@ -368,6 +388,34 @@ def _audit(chosen: argparse.Namespace) -> int:
     report = audit_workspace(context.config, context.paths)
     say(render_text(report))
     return 0 if report.passed else 3
+
+
+def _attest(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from flows.attesting import attest
+    from flows.context import load_context, require_writable
+
+    context = load_context(chosen.root, chosen.overrides)
+    require_writable(context.paths.root)
+    folder, lines = attest(context, chosen.subject, chosen.key and Path(chosen.key))
+    for line in lines:
+        say(line)
+    say(f"attestations {folder}")
+    return 0
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from tessera_core.attest.folder import verify_attestations
+    from tessera_core.attest.signing import read_public_key
+
+    key = read_public_key(Path(chosen.public_key))
+    artifact = chosen.artifact and Path(chosen.artifact)
+    for line in verify_attestations(Path(chosen.folder), key, artifact):
+        say(line)
+    return 0
 
 
 def _ui(chosen: argparse.Namespace) -> int:

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     prefect_tasks_runner_thread_pool_max_workers: int = 2
     """Tiles that are worked on at the same time."""
 
+    tessera_signing_key: str = ""
+    """Path of the key that signs attestations, outside the checkout; empty = unsigned."""
+
 
 def child_environment(**added: str) -> dict[str, str]:
     """Return this process's environment with additions, for a server that it starts."""

@@ -95,6 +95,11 @@ class Paths:
         return self.root / "data" / "lineage"
 
     @property
+    def attestations(self) -> Path:
+        """Signed statements and standard documents, one folder per subject and content."""
+        return self.root / "data" / "attestations"
+
+    @property
     def feed_cache(self) -> Path:
         """Memory-mapped copies of shards, keyed by manifest digest; may be deleted."""
         return self.root / "data" / "cache"

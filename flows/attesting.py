@@ -1,0 +1,81 @@
+"""Attestations from the command line: keys from files, commit times from git."""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from flows.context import Context
+from tessera_core.errors import InputError
+
+
+def attest(context: Context, reference: str, key_file: Path | None) -> tuple[Path, list[str]]:
+    """Write the attestations of a version or an export.
+
+    Args:
+        context: Settings and places.
+        reference: ``2``, ``tessera/2`` or the name of an export.
+        key_file: Signing key; None takes ``TESSERA_SIGNING_KEY``, and without that signs nothing.
+
+    Returns:
+        The folder, and what a user should know about it, a line each.
+
+    Raises:
+        InputError: There is no such thing, or the key lies in the checkout or is none.
+    """
+    from tessera_core.attest.folder import write_attestations
+    from tessera_core.attest.signing import key_id, read_private_key
+    from tessera_core.attest.subject import find_subject
+    from tessera_core.records.code import environment_versions
+
+    if key_file is None and context.settings.tessera_signing_key:
+        key_file = Path(context.settings.tessera_signing_key)
+    key = None
+    if key_file is not None:
+        require_outside(key_file, context.paths.root)
+        key = read_private_key(key_file)
+    subject = find_subject(reference, context.paths)
+    times = commit_times(subject.commits, context.paths.root)
+    folder = write_attestations(subject, context.paths, times, environment_versions(), key)
+    lines = [
+        f"commit {commit[:12]} is not in this checkout, so nothing that needs a time was written"
+        for commit in subject.commits
+        if commit not in times
+    ]
+    signer = "nobody; --key FILE or TESSERA_SIGNING_KEY signs"
+    lines.append(f"signed by    {signer if key is None else key_id(key.public_key())[:12]}")
+    return folder, lines
+
+
+def require_outside(key_file: Path, root: Path) -> None:
+    """Refuse a key in the checkout, where it would be one `git add` away from everybody.
+
+    Raises:
+        InputError: It is inside, or a link there leads to it.
+    """
+    home = root.resolve()
+    for place in (key_file.absolute(), key_file.resolve()):
+        if place.is_relative_to(home) or place.is_relative_to(root.absolute()):
+            raise InputError(
+                f"the signing key {key_file} is inside the checkout {root}; keep it outside, "
+                "where nothing commits, copies or caches it"
+            )
+
+
+def commit_times(commits: Iterable[str], root: Path) -> dict[str, str]:
+    """Return commit -> its time in UTC, ISO 8601, for the commits that the checkout has."""
+    times = {}
+    for commit in commits:
+        result = subprocess.run(  # fixed program and arguments
+            ["git", "show", "-s", "--date=format-local:%Y-%m-%dT%H:%M:%S+00:00", "--format=%cd",
+             "--end-of-options", commit],
+            cwd=root, capture_output=True, text=True, timeout=30, env=_utc(),
+        )  # fmt: skip
+        if result.returncode == 0:
+            times[commit] = result.stdout.strip()
+    return times
+
+
+def _utc() -> dict[str, str]:
+    from flows.settings import child_environment
+
+    return child_environment(TZ="UTC")

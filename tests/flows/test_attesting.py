@@ -1,0 +1,138 @@
+"""``tessera attest`` and ``tessera verify``: keys from outside, times from git, exit codes."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from flows.attesting import commit_times, require_outside
+from flows.cli import main
+from tessera_core.errors import InputError
+from tessera_core.records.manifest import Manifest
+from tests.unit.attest.built import EXPORT, World
+
+
+def git(folder: Path, *arguments: str) -> str:
+    date = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-01-01T02:00:00+02:00")
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, timeout=60, capture_output=True,
+        text=True, env={**os.environ, **date},
+    ).stdout.strip()  # fmt: skip
+
+
+@pytest.fixture
+def world(repo, tmp_path):
+    """A checkout under git with two versions and an export, all made by its one commit."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    shutil.copy(repo / "params.yaml", root / "params.yaml")
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "settings")
+    world = World(root=root, commit=git(root, "rev-parse", "HEAD"))
+    world.version("1")
+    world.export(world.version("2"))
+    return world
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """A signing key and its public key, beside the checkout."""
+    key = Ed25519PrivateKey.generate()
+    private, public = tmp_path / "key.pem", tmp_path / "public.pem"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    return private, public
+
+
+def attest(world, *arguments, expect=0):
+    """Run the command; return the folders of attestations there are."""
+    assert main(["attest", *arguments, "--root", str(world.root)]) == expect
+    return sorted(world.paths.attestations.glob("*"))
+
+
+def test_what_attest_signs_verify_accepts(world, keys, capsys):
+    private, public = keys
+    [folder] = attest(world, EXPORT, "--key", str(private))
+
+    export = str(world.paths.exports / EXPORT)
+    check = ["verify", str(folder), "--public-key", str(public), "--artifact", export]
+    assert main(check) == 0
+    assert "3 files of" in capsys.readouterr().out
+    (folder / "model-card.md").write_text("a better model", encoding="utf-8")
+    assert main(check) == 3
+    assert "model-card.md" in capsys.readouterr().err
+
+
+def test_the_key_may_be_named_by_the_environment(world, keys, monkeypatch):
+    monkeypatch.setenv("TESSERA_SIGNING_KEY", str(keys[0]))
+
+    [folder] = attest(world, "tessera/2")
+
+    assert len(Manifest.read(folder).facts["signed_by"]) == 64
+
+
+def test_without_a_key_the_documents_are_written_and_said_to_be_unsigned(world, capsys):
+    [folder] = attest(world, "2")
+
+    assert folder.name.startswith("tessera-v2-")
+    assert Manifest.read(folder).facts["signed_by"] is None
+    assert "signed by    nobody" in capsys.readouterr().out
+
+
+def test_no_content_of_the_key_is_written_or_said(world, keys, capsys):
+    private = keys[0]
+    secret = private.read_text(encoding="ascii").splitlines()[1]
+    [folder] = attest(world, "1", "--key", str(private))
+
+    printed = capsys.readouterr()
+    assert secret not in printed.out + printed.err
+    assert all(secret.encode() not in file.read_bytes() for file in folder.iterdir())
+
+
+def test_a_key_in_the_checkout_is_refused_also_behind_a_link(world, keys, capsys):
+    inside, link = world.root / "key.pem", world.root.parent / "link.pem"
+    shutil.copy(keys[0], inside)
+    link.symlink_to(inside)
+    outward = world.root / "outward.pem"
+    outward.symlink_to(keys[0])
+
+    for key in (inside, link, outward):
+        assert attest(world, "1", "--key", str(key), expect=2) == []
+        assert "is inside the checkout" in capsys.readouterr().err
+    with pytest.raises(InputError, match="keep it outside"):
+        require_outside(inside, world.root)
+
+
+def test_a_commit_has_the_time_that_git_knows_in_utc(world):
+    assert commit_times([world.commit, "f" * 40, "unknown", "--all"], world.root) == {
+        world.commit: "2026-01-01T00:00:00+00:00"
+    }
+
+
+def test_a_commit_that_is_not_here_is_said_and_leaves_out_what_needs_a_time(world, capsys):
+    shutil.rmtree(world.root / ".git")
+    git(world.root, "init", "-q")
+
+    [folder] = attest(world, "1")
+
+    assert f"commit {world.commit[:12]} is not in this checkout" in capsys.readouterr().out
+    assert not (folder / "openlineage.jsonl").exists()
+
+
+def test_an_unknown_version_is_bad_input(world, capsys):
+    attest(world, "9", expect=2)
+
+    assert "no version and no export 9" in capsys.readouterr().err
