@@ -18,6 +18,7 @@ examples:
   tessera benchmark tessera/1 --task crop_type     score any version on any task, later
   tessera compare tessera/1 tessera/2              what changed and what it did, as one page
   tessera promote 1 --by Ann --reason "seams in 2" overrule the gate; both are kept for audits
+  tessera replay 1                                 run what made version 1 again, and compare
   tessera audit                                    verify every digest of the last export
   tessera attest tessera/2 --key KEY.pem           signed provenance, ML-BOM, cards, lineage
   tessera ui                                       Prefect and MLflow in the browser
@@ -147,6 +148,14 @@ def _add_versions(
     parser.add_argument("first", help=f"the older one: {model}")
     parser.add_argument("second", help="the newer one, likewise")
     parser.add_argument("--out", metavar="FILE", help="page (default: in data/comparisons)")
+    text = "run the stages behind a version again and compare; exit 3 when one differs"
+    parser = _add(commands, common, "replay", text, _replay)
+    parser.add_argument("version", help="2 or tessera/2")
+    parser.add_argument("--stage", metavar="S", help="this stage alone, on its inputs as they were")
+    parser.add_argument(
+        "--present-code", action="store_true",
+        help="with the checkout's code as it is, to see what a change of it does",
+    )  # fmt: skip
     text = "make a version champion by decision of a person, which is recorded"
     parser = _add(commands, common, "promote", text, _promote)
     parser.add_argument("version", help="number of the version")
@@ -253,6 +262,20 @@ def _compare(chosen: argparse.Namespace) -> int:
         say(line)
     say(f"page         {page}")
     return 0
+
+
+def _replay(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context, require_writable
+    from flows.replay import replay
+    from tessera_core.errors import GateError
+    from tessera_core.replay.report import render, write_replay
+
+    context = load_context(chosen.root, chosen.overrides)
+    require_writable(context.paths.root)
+    found = replay(context, chosen.version, chosen.stage, present_code=chosen.present_code)
+    say(render(found))
+    say(f"report       {write_replay(found, context.paths.replays)}")
+    return 0 if found.holds else GateError.exit_code
 
 
 def _promote(chosen: argparse.Namespace) -> int:

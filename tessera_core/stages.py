@@ -16,7 +16,12 @@ from typing import Any, Final, Protocol, cast
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RecordError, did_you_mean
 from tessera_core.ports import Ports
-from tessera_core.records.code import CodeVersion, code_version, environment_digest
+from tessera_core.records.code import (
+    CodeVersion,
+    archive_environment,
+    code_version,
+    environment_digest,
+)
 from tessera_core.records.files import FileDigest, digest_file, write_atomically
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences
 from tessera_core.records.outcome import Outcome
@@ -133,6 +138,7 @@ def run_stage(
         write_receipt(current, paths.receipt(name), paths.lineage)
         return StageResult(receipt=current, reused=stage.looks_every_time)
     archive_manifests(receipt, paths)
+    archive_environment(paths.lineage)
     write_receipt(receipt, paths.receipt(name), paths.lineage)
     return StageResult(receipt=receipt, reused=False)
 
