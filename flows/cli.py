@@ -232,7 +232,7 @@ def _add_attest(
 
 def _benchmark(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
-    from flows.versions import benchmark, describe_benchmarks
+    from flows.versions import benchmark, describe_benchmarks, skipped
 
     context = load_context(chosen.root, chosen.overrides)
     if chosen.list:
@@ -245,6 +245,8 @@ def _benchmark(chosen: argparse.Namespace) -> int:
         raise InputError("name a model, as `tessera benchmark tessera`, or --list the tasks")
     require_writable(context.paths.root)
     folder = benchmark(context, chosen.model, chosen.task)
+    for line in skipped(folder, chosen.task):
+        say(line)
     say(f"report       {folder / 'report.html'}")
     return 0
 

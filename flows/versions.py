@@ -69,6 +69,16 @@ def benchmark(context: Context, reference: str, tasks: Sequence[str]) -> Path:
     return folder
 
 
+def skipped(folder: Path, asked: Sequence[str]) -> list[str]:
+    """Return a line per task that was asked for by name and could not be scored."""
+    tasks = read_json(folder / EVALUATION_NAME)["tasks"]
+    return [
+        f"skipped      {name}: {tasks[name]['reason']}"
+        for name in asked
+        if tasks[name]["status"] != SCORED
+    ]
+
+
 def describe_benchmarks(context: Context) -> list[str]:
     """Return a line per declared task: name, kind, role, title."""
     from tessera_core.records.benchmarks import read_benchmark
@@ -93,9 +103,12 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     name = context.config.register.model_name
     decision = describe_override(CHAMPION, by, reason)
     registry = MlflowRegistry(context.settings, name, run_id="")
-    chosen, before = registry.version(version), registry.champion()
+    number = version.removeprefix(f"{name}/")
+    chosen, before = registry.version(number), registry.champion()
     if chosen is None:
         raise InputError(f"{name} has no version {version}; `tessera ui` shows those it has")
+    if before is not None and before.version == chosen.version:
+        raise InputError(f"{name} version {chosen.version} is the champion already")
     if not chosen.receipt:
         raise InputError(
             f"{name} version {version} was never scored, so export and audit could not follow it; "

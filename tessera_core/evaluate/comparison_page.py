@@ -18,6 +18,18 @@ TEMPLATE_NAME: Final = "comparison.html.j2"
 DOTS_PER_INCH: Final = 130
 
 
+BRIDGE_WORDS: Final = {
+    "cka": "similarity of all pairs of d-pixels (CKA), 1 = the same",
+    "neighbour_overlap": "nearest neighbours that both share, 1 = all",
+    "probe_transfer": "accuracy that a probe of the first keeps on mapped embeddings of the second",
+    "procrustes_error": "held-out error of the best rotation, 0 = none",
+    "affine_error": "held-out error of the best affine map, 0 = none",
+    "raw_error": "for comparison: held-out error of a map from monthly band values",
+    "num_anchors": "d-pixels that the maps were fitted on",
+}
+"""What each number of the bridge says."""
+
+
 def render_comparison(content: Mapping[str, Any]) -> str:
     """Return the page as HTML.
 
@@ -30,6 +42,7 @@ def render_comparison(content: Mapping[str, Any]) -> str:
         "figures": _figures(content),
         "simulated": any(one["simulated"] for one in content["evaluations"]),
         "metric_title": metric_title,
+        "bridge_words": BRIDGE_WORDS,
         "model_label": model_label,
     }
     filters = {"shown": shown, "signed": signed}

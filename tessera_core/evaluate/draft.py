@@ -5,7 +5,7 @@ Nothing is embedded here; what a draft asks for is embedded once for all tasks.
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -162,7 +162,12 @@ def read_truth(part: "Part", benchmark: Benchmark) -> Floats:
         empty = 0.0 if benchmark.kind == Kind.CHANGE else np.nan
         truth = part.raster(asked.raster, empty).copy()
     else:
-        truth = np.asarray(part.column(str(asked.column)), np.float64).copy()
+        truth = _numbers(part.column(str(asked.column)), str(asked.column), part, benchmark).copy()
+    if count := int(np.isinf(truth).sum()):
+        raise InputError(
+            f"benchmark {benchmark.name}: {count} of {len(truth)} labels of {part.name} are "
+            "infinite; write NaN, or no data, where nothing is known"
+        )
     if benchmark.kind == Kind.REGRESSION:
         return truth if asked.maximum is None else np.minimum(truth, asked.maximum)
     if benchmark.kind == Kind.CHANGE:
@@ -178,12 +183,29 @@ def read_truth(part: "Part", benchmark: Benchmark) -> Floats:
     return truth
 
 
+def _numbers(values: Any, name: str, part: "Part", benchmark: Benchmark) -> Floats:
+    """Return a column as numbers, (N,); refuses what is none."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"benchmark {benchmark.name}: column {name} of {part.name} holds no numbers ({error}); "
+            "give classes codes and name them in legend.json"
+        ) from error
+
+
 def _read_group(part: "Part", benchmark: Benchmark) -> Ints:
     group = benchmark.group
     if group.column is not None:
         names = np.asarray(part.column(group.column))
         if names.dtype.kind in "iu":
             return names.astype(np.int64)
+        missing = sum(value is None or value != value for value in names.tolist())
+        if missing:
+            raise InputError(
+                f"benchmark {benchmark.name}: {missing} of {len(names)} rows of {part.name} say no "
+                f"{group.column}, so nobody knows which of them belong together; leave them out"
+            )
         _, number = np.unique(names.astype(str), return_inverse=True)
         return number.astype(np.int64)
     if group.tile:

@@ -27,6 +27,7 @@ NEEDED: Final = (*KEYS, *S2_COLUMNS, *S1_COLUMNS)
 NEEDED_LABELS: Final = ("pixel_id", "year")
 OPTICAL: Final = "S2"
 RADAR: Final = "S1"
+ASCENDING: Final = "ascending"
 DESCENDING: Final = "descending"
 MAX_REFLECTANCE: Final = 65535
 LEAST_BRIGHT: Final = 16
@@ -71,13 +72,17 @@ def read_long_table(path: Path, labels: Path) -> LongTable:
     has_label = unique[place] == series["pixel_id"]
     # first[place] is the row of the labels; a stable sort brings each d-pixel's rows together.
     owner = np.where(has_label, first[place], -1)
+    _require_sense(path, series)
+    _require_whole(labels, known, "year")
     day = series["doy"]
-    if ((day < 1) | (day > MAX_DAY)).any():
-        raise RecordError(f"{path}: day of year {day.max()} or {day.min()}, expected 1..{MAX_DAY}")
     sensor = series["sensor"].astype(str)
     if len(unknown := np.setdiff1d(sensor, [OPTICAL, RADAR])):
         raise RecordError(f"{path}: sensor {str(unknown[0])!r}, expected {OPTICAL} or {RADAR}")
-    orbit = series.get("orbit", np.full(len(day), "ascending")).astype(str)
+    orbit = series.get("orbit", np.full(len(day), ASCENDING)).astype(str)
+    if len(unknown := np.setdiff1d(orbit[sensor == RADAR], [ASCENDING, DESCENDING])):
+        raise RecordError(
+            f"{path}: orbit {str(unknown[0])!r}, expected {ASCENDING} or {DESCENDING}"
+        )
     _require_encodings(path, series, sensor)
     is_radar = has_label & (sensor == RADAR)
     pixels = DPixels(
@@ -95,6 +100,8 @@ def _read(path: Path, needed: tuple[str, ...]) -> Frame:
     except (OSError, pa.ArrowInvalid) as error:
         raise RecordError(f"cannot read {path}: {error}") from error
     for name in needed:
+        if table.column_names.count(name) > 1:
+            raise RecordError(f"{path} has the column {name} more than once; keep one")
         if name not in table.column_names:
             raise RecordError(
                 f"{path} has no column {name}, expected {', '.join(needed)}; has "
@@ -110,6 +117,29 @@ def _read(path: Path, needed: tuple[str, ...]) -> Frame:
                 "these rows out"
             )
     return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+
+
+def _require_sense(path: Path, series: Frame) -> None:
+    """Refuse days, flags and bands that would be read as something else."""
+    _require_whole(path, series, "doy")
+    day = series["doy"]
+    if ((day < 1) | (day > MAX_DAY)).any():
+        raise RecordError(f"{path}: day of year {day.max()} or {day.min()}, expected 1..{MAX_DAY}")
+    valid = series["valid"]
+    if valid.dtype.kind not in "biu" or not np.isin(valid, (0, 1)).all():
+        raise RecordError(
+            f"{path}: column valid holds {valid.dtype} such as {valid[0]!r}, expected true and "
+            "false or 1 and 0"
+        )
+    for band in (*S2_COLUMNS, *S1_COLUMNS):
+        if series[band].dtype.kind not in "iuf":
+            raise RecordError(f"{path}: column {band} holds {series[band].dtype}, expected numbers")
+
+
+def _require_whole(path: Path, columns: Frame, name: str) -> None:
+    values = columns[name]
+    if values.dtype.kind not in "iuf" or not (values == np.round(values)).all():
+        raise RecordError(f"{path}: column {name} holds {values.dtype}, expected whole numbers")
 
 
 def _require_encodings(path: Path, series: Frame, sensor: npt.NDArray[np.str_]) -> None:

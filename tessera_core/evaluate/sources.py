@@ -279,13 +279,33 @@ def _table_part(path: Path, labels: Path) -> Part:
         row=np.arange(num, dtype=np.int32),
         column_number=np.zeros(num, np.int32),
         epsg=np.full(num, 4326, np.int32),
-        x=np.asarray(table.columns.get("lon", np.zeros(num)), np.float64),
-        y=np.asarray(table.columns.get("lat", np.arange(num)), np.float64),
+        x=_degrees(table.columns, "lon", 180, labels, np.zeros(num)),
+        y=_degrees(table.columns, "lat", 90, labels, np.arange(num)),
         pixels=table.pixels,
         parcel=np.zeros(num, np.int64),
         read=read,
         homes=cache(lambda: field_homes([], is_one_numbering=True)),
     )
+
+
+def _degrees(
+    columns: Mapping[str, npt.NDArray[Any]],
+    name: str,
+    most: int,
+    path: Path,
+    without: npt.NDArray[Any],
+) -> Floats:
+    """Return longitudes or latitudes, (N,), or a place of its own for each where there are none."""
+    if name not in columns:
+        return without.astype(np.float64)
+    values = columns[name]
+    # Places that collapse would leak.
+    if values.dtype.kind not in "iuf" or not (np.abs(values) <= most).all():
+        raise InputError(
+            f"{path}: column {name} holds {values.dtype} such as {values[0]!r}, expected degrees "
+            f"from -{most} to {most} in every row"
+        )
+    return np.asarray(values, np.float64)
 
 
 def _words(values: npt.NDArray[Any]) -> npt.NDArray[np.str_]:

@@ -115,8 +115,9 @@ def require_disjoint(folds: Sequence[Fold], group: Ints, position: Ints) -> None
             both = np.intersect1d(ids[fold.train], ids[fold.test])
             if len(both):
                 raise LeakageError(
-                    f"fold {number} has {what} {both[0]} on both sides ({len(both)} in all): its "
-                    "score would be that of a copy. Groups must go whole to one side"
+                    f"split {number + 1} of {len(folds)} has {what} number {both[0]} on both "
+                    f"sides ({len(both)} {what}s in all): its score would be that of a copy. "
+                    "Groups and places must go whole to one side"
                 )
     tested = np.concatenate([fold.test for fold in folds])
     if len(np.unique(tested)) != len(tested):

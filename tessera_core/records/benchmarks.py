@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.scores import Kind, require_metrics
 from tessera_core.errors import ConfigError, did_you_mean
 from tessera_core.records.typed import build, read_yaml
@@ -215,7 +216,25 @@ class Benchmark:
                     f"{path} leaves the folder of benchmark data; set evaluate.benchmark_data to "
                     "where the data is and name it relative to that"
                 )
+        for raster in (self.truth.raster, self.group.raster):
+            if raster is not None and (not raster or Path(raster).name != raster):
+                raise self._error(
+                    f"{raster!r} is not the name of a raster; it lies in the folder of the labels"
+                )
+        self._check_numbers()
         self._check_split()
+
+    def _check_numbers(self) -> None:
+        edge = self.group.block_size_m
+        if edge is not None and edge < TILE_RESOLUTION_M:
+            raise self._error(
+                f"block_size_m is {edge}, expected {TILE_RESOLUTION_M}, the size of a pixel, or "
+                "more: smaller blocks put neighbours on both sides"
+            )
+        if self.num_per_group is not None and self.num_per_group < 1:
+            raise self._error(f"num_per_group is {self.num_per_group}, expected 1 or more")
+        if len(set(self.metrics)) != len(self.metrics):
+            raise self._error(f"a metric is named twice: {', '.join(self.metrics)}")
 
     def _check_split(self) -> None:
         rule = self.split.rule

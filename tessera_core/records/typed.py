@@ -11,9 +11,12 @@ import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tessera_core.errors import ConfigError, did_you_mean
+
+MAX_DEPTH: Final = 16
+"""Levels of nesting in a file of settings."""
 
 
 def read_yaml(path: Path, hint: str) -> dict[str, Any]:
@@ -30,15 +33,35 @@ def read_yaml(path: Path, hint: str) -> dict[str, Any]:
 
     try:
         text = path.read_text(encoding="utf-8")
+        _require_plain(text, path)
         _require_once(yaml.compose(text, Loader=yaml.SafeLoader), path)
         values = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}. {hint}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that no calendar has
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds {type(values).__name__}, expected sections of settings")
+        what = "nothing" if values is None else type(values).__name__
+        raise ConfigError(f"{path} holds {what}, expected names with values")
     return values
+
+
+def _require_plain(text: str, path: Path) -> None:
+    """Refuse aliases and deep nesting: settings need neither, and both can blow up a reader."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{path} has the alias *{event.anchor}; write the value out")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"{path} is nested more than {MAX_DEPTH} levels deep")
 
 
 def _require_once(node: Any, path: Path) -> None:

@@ -46,6 +46,10 @@ MIN_GROUPS: Final = 12
 1 % level in 4 of 100 cases, at 12 in 1 to 2."""
 
 
+MAX_WORDS: Final = 500
+"""Characters of a person's name or reason; they are shown on one line."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TaskEvidence:
     """What two versions did on the same units of one task; G groups."""
@@ -391,4 +395,9 @@ def describe_override(alias: str, by: str, reason: str) -> Decision:
         raise InputError(
             "an override needs a name (--by) and a reason (--reason); both are kept for audits"
         )
+    for name, words in (("--by", by), ("--reason", reason)):
+        if len(words) > MAX_WORDS or not words.strip().isprintable():
+            raise InputError(
+                f"{name} has {len(words)} characters, expected one line of at most {MAX_WORDS}"
+            )
     return Decision(alias=alias, reasons=(f"{by.strip()} decided: {reason.strip()}",))

@@ -56,6 +56,9 @@ def test_what_nobody_answers_for_or_could_serve_changes_nothing(
         ("2", "", "seams"): "needs a name (--by) and a reason (--reason)",
         ("9", "Ann", "seams"): "tessera has no version 9",
         ("3", "Ann", "seams"): "version 3 was never scored",
+        ("tessera/1", "Ann", "seams"): "version 1 is the champion already",
+        ("2", "Ann", "seams\nand more"): "--reason has 14 characters, expected one line",
+        ("2", "Ann", "x" * 20_000): "--reason has 20000 characters, expected one line",
     }
 
     for (version, by, reason), complaint in refused.items():

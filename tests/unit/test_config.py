@@ -258,12 +258,15 @@ def test_a_bad_override_is_refused(repo, override, message):
     ("text", "message"),
     [
         ("a: [1", "is not YAML"),
-        ("- a\n- b\n", "holds list, expected sections of settings"),
-        ("", "holds NoneType, expected sections of settings"),
+        ("- a\n- b\n", "holds list, expected names with values"),
+        ("", "holds nothing, expected names with values"),
+        ("a: &a [*a]\n", r"has the alias \*a; write the value out"),
+        ("a: " + "[" * 3000, "nested more than 16 levels deep"),
+        ("a: 2020-99-99\n", "is not YAML: month must be in"),
         ("pretrain: 3\n", r"pretrain\. is not a section: 3|is missing"),
         ("pretrain: !!python/object:os.system {}\n", "is not YAML"),
     ],
-    ids=["broken", "list", "empty", "scalar", "code"],
+    ids=["broken", "list", "empty", "alias", "deep", "date", "scalar", "code"],
 )
 def test_a_file_that_is_no_settings_is_refused(tmp_path, text, message):
     path = tmp_path / PARAMS_NAME

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tessera_core.domain.scores import Kind
+from tessera_core.errors import InputError
 from tessera_core.evaluate.draft import draft_units, examples_of
 from tessera_core.evaluate.sources import read_parts
 from tessera_core.records.benchmarks import (
@@ -129,6 +130,35 @@ def test_points_of_a_table_are_grouped_by_column_and_known_by_their_place(tmp_pa
     assert units.group.tolist() == [0, 0, 1, 1, 2, 2]
     assert len(np.unique(units.position)) == 3
     assert set(units.region) == {"survey 0", "survey 1", "survey 2"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"label": ["wheat"] * 6}, "column label of points holds no numbers"),
+        ({"label": [1.0, 2, np.inf, 1, 2, 1]}, "1 of 6 labels of points are infinite"),
+        ({"position": [0.0, 0, 1, 1, None, None]}, "2 of 6 rows of points say no position"),
+    ],
+)
+def test_labels_that_would_be_misread_are_refused(tmp_path, labels, message):
+    write_long_table(tmp_path, long_series(6), {**long_labels(6), **labels})
+    data = DataSource(kind=Source.TABLE, path="points.parquet", labels="points-labels.parquet")
+    benchmark = make_benchmark(
+        data=data, truth=Truth(column="label"), group=Group(column="position"), region=None
+    )
+    (part,) = read_parts(data, tmp_path, [], tmp_path)
+
+    with pytest.raises(InputError, match=message):
+        draft_units(part, benchmark, SETTINGS)
+
+
+@pytest.mark.parametrize("lon", [["east"] * 6, [9e18] * 6, [None] + [3.0] * 5])
+def test_places_that_are_none_are_refused(tmp_path, lon):
+    write_long_table(tmp_path, long_series(6), {**long_labels(6), "lon": lon})
+    data = DataSource(kind=Source.TABLE, path="points.parquet", labels="points-labels.parquet")
+
+    with pytest.raises(InputError, match=r"column lon holds .* expected degrees from -180 to 180"):
+        list(read_parts(data, tmp_path, [], tmp_path))
 
 
 def test_a_field_is_at_home_in_the_middle_of_it_and_in_one_tile(parts):

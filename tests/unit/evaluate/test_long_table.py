@@ -85,6 +85,16 @@ def without(frame, name):
         ({**long_series(NUM), "doy": np.full(20, 400)}, None, "expected 1..366"),
         ({**long_series(NUM), "sensor": np.full(20, "L8")}, None, "sensor 'L8', expected S2 or S1"),
         ({**long_series(NUM), "valid": [None] + [1] * 19}, None, "1 of 20 rows say no valid"),
+        ({**long_series(NUM), "valid": ["false"] * 20}, None, "expected true and false or 1 and 0"),
+        ({**long_series(NUM), "doy": np.full(20, 10.5)}, None, "doy holds float64, expected whole"),
+        ({**long_series(NUM), "doy": np.full(20, np.nan)}, None, "doy holds float64, expected"),
+        ({**long_series(NUM), "doy": ["10"] * 20}, None, "column doy holds object, expected whole"),
+        ({**long_series(NUM), "B02": ["dark"] * 20}, None, "column B02 holds object, expected num"),
+        (
+            {**long_series(NUM), "orbit": ["sideways"] * 20}, None,
+            "orbit 'sideways', expected ascending or descending",
+        ),
+        (None, {**long_labels(NUM), "year": [2017.5] * NUM}, "year holds float64, expected whole"),
         ({**long_series(NUM), "VV": np.full(20, -11.5)}, None, "expected (2 dB + 50) x 200"),
         (
             {**long_series(NUM), **{band.name: np.full(20, 0.3) for band in S2_BANDS}},
