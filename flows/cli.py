@@ -88,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_versions(commands, common)
     _add_import(commands, common)
     _add_embed(commands, common)
+    _add_recall(commands, common)
     ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
     ui.add_argument("--prefect-port", type=int, default=4200)
     ui.add_argument("--mlflow-port", type=int, default=5000)
@@ -198,6 +199,22 @@ def _add_embed(
     parser.add_argument(
         "--bfloat16", action="store_true",
         help="multiply in bfloat16: faster where the device has it, about as inexact as int8",
+    )  # fmt: skip
+
+
+def _add_recall(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``recall`` and ``gc``."""
+    text = "what has seen a bad scene, tile or processing baseline, and what has to run again"
+    parser = _add(commands, common, "recall", text, _recall)
+    parser.add_argument("what", metavar="SCENE|TILE|BASELINE", help="as N0400 for a baseline")
+    parser.add_argument("--json", action="store_true", help="print the record instead of a table")
+    parser.add_argument(
+        "--run", action="store_true",
+        help="run the plan without it and stamp what that supersedes; exit 3 when the gate keeps "
+        "a recalled model",
     )  # fmt: skip
 
 
@@ -368,6 +385,27 @@ def _audit(chosen: argparse.Namespace) -> int:
     report = audit_workspace(context.config, context.paths)
     say(render_text(report))
     return 0 if report.passed else 3
+
+
+def _recall(chosen: argparse.Namespace) -> int:
+    import json
+
+    from flows.context import load_context, require_writable
+    from tessera_core.recall.report import find_recall, render_text, write_recall
+
+    # Settings first: Prefect and MLflow read their environment when imported.
+    context = load_context(chosen.root)
+    require_writable(context.paths.root)
+    recall, _ = find_recall(chosen.what, context.config.to_dict(), context.paths)
+    record = write_recall(recall, context.paths)
+    lines = [json.dumps(recall.to_dict(), indent=1)] if chosen.json else render_text(recall)
+    for line in lines if chosen.json else [*lines, f"record   {record}"]:
+        say(line)
+    if chosen.run:
+        from flows.recalling import carry_out
+
+        carry_out(context, chosen.what)
+    return 0
 
 
 def _ui(chosen: argparse.Namespace) -> int:
