@@ -216,6 +216,11 @@ def _add_recall(
         help="run the plan without it and stamp what that supersedes; exit 3 when the gate keeps "
         "a recalled model",
     )  # fmt: skip
+    text = "list what may be deleted without breaking an audit, and what must stay for whom"
+    parser = _add(commands, common, "gc", text, _gc)
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--dry-run", action="store_true", help="only list")
+    action.add_argument("--delete", action="store_true", help="list, then delete just that")
 
 
 def _benchmark(chosen: argparse.Namespace) -> int:
@@ -405,6 +410,20 @@ def _recall(chosen: argparse.Namespace) -> int:
         from flows.recalling import carry_out
 
         carry_out(context, chosen.what)
+    return 0
+
+
+def _gc(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context
+    from tessera_core.retention.prune import delete, take_inventory
+    from tessera_core.retention.text import render_text
+
+    paths = load_context(chosen.root).paths
+    inventory = take_inventory(paths)
+    for line in render_text(inventory):
+        say(line)
+    if chosen.delete:
+        say(f"deleted {delete(inventory, paths):,} bytes")
     return 0
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tessera_core.domain.backscatter import MISSING, scaled_db_from_power
-from tessera_core.domain.baseline import plain_baseline
 from tessera_core.domain.bands import NUM_S1, NUM_S2, ORBITS, S1_BANDS, S2_BANDS
+from tessera_core.domain.baseline import plain_baseline
 from tessera_core.domain.grid import TileGrid
 from tessera_core.domain.reflectance import OffsetPolicy, carries_offset, remove_offset
 from tessera_core.domain.scl import SceneClass, clear_mask
