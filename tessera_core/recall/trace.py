@@ -87,12 +87,7 @@ def trace(
         shuffles=frozenset(shuffles),
         models=models,
         evaluations=frozenset(evaluations),
-        versions={
-            f"{record['model_name']}/{one['version']}": one["pretrain"]
-            for record in (each["facts"] for each in lineage.of_stage("register").values())
-            for one in (record["candidate"], record["champion"])
-            if one["pretrain"] in models
-        },
+        versions=_versions(lineage, models),
         exports=_exported(lineage, ingests, models),
         undecided=tuple(undecided),
     )
@@ -102,7 +97,7 @@ def _trained(lineage: Lineage, shuffles: Iterable[str], paths: Paths) -> dict[st
     """Return the affected models; teaching and going on from a checkpoint pass it on."""
     pretrains = lineage.of_stage("pretrain")
     affected = set(shuffles)
-    shards = {r["facts"]["shards"]: r["upstream"]["shuffle"] for r in pretrains.values()}
+    shards = {r["facts"].get("shards"): r["upstream"].get("shuffle") for r in pretrains.values()}
     found: dict[str, tuple[Way, ...]] = {}
     while True:
         known = {pretrains[digest]["facts"]["model_digest"] for digest in found}
@@ -122,6 +117,17 @@ def _trained(lineage: Lineage, shuffles: Iterable[str], paths: Paths) -> dict[st
         if grown == found:
             return found
         found = grown
+
+
+def _versions(lineage: Lineage, models: Mapping[str, Any]) -> dict[str, str]:
+    """Return the affected versions, candidates and champions, each with its pretrain receipt."""
+    found = {}
+    for receipt in lineage.of_stage("register").values():
+        facts = receipt["facts"]
+        for one in (facts.get("candidate", {}), facts.get("champion", {})):
+            if one.get("pretrain") in models:
+                found[f"{facts['model_name']}/{one['version']}"] = str(one["pretrain"])
+    return found
 
 
 def _continued(settings: Mapping[str, Any], paths: Paths) -> str:
