@@ -91,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_import(commands, common)
     _add_embed(commands, common)
     _add_attest(commands, common)
+    _add_recall(commands, common)
     ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
     ui.add_argument("--prefect-port", type=int, default=4200)
     ui.add_argument("--mlflow-port", type=int, default=5000)
@@ -228,6 +229,27 @@ def _add_attest(
     parser.add_argument(
         "--artifact", metavar="DIR", help="folder of the model or export, compared file by file"
     )
+
+
+def _add_recall(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``recall`` and ``gc``."""
+    text = "what has seen a bad scene, tile or processing baseline, and what has to run again"
+    parser = _add(commands, common, "recall", text, _recall)
+    parser.add_argument("what", metavar="SCENE|TILE|BASELINE", help="as N0400 for a baseline")
+    parser.add_argument("--json", action="store_true", help="print the record instead of a table")
+    parser.add_argument(
+        "--run", action="store_true",
+        help="run the plan without it and stamp what that supersedes; exit 3 when the gate keeps "
+        "a recalled model",
+    )  # fmt: skip
+    text = "list what may be deleted without breaking an audit, and what must stay for whom"
+    parser = _add(commands, common, "gc", text, _gc)
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--dry-run", action="store_true", help="only list")
+    action.add_argument("--delete", action="store_true", help="list, then delete just that")
 
 
 def _benchmark(chosen: argparse.Namespace) -> int:
@@ -440,6 +462,41 @@ def _verify(chosen: argparse.Namespace) -> int:
     artifact = chosen.artifact and Path(chosen.artifact)
     for line in verify_attestations(Path(chosen.folder), key, artifact):
         say(line)
+    return 0
+
+
+def _recall(chosen: argparse.Namespace) -> int:
+    import json
+
+    from flows.context import load_context, require_writable
+    from tessera_core.recall.report import find_recall, render_text, write_recall
+
+    # Settings first: Prefect and MLflow read their environment when imported.
+    context = load_context(chosen.root)
+    require_writable(context.paths.root)
+    recall, _ = find_recall(chosen.what, context.config.to_dict(), context.paths)
+    record = write_recall(recall, context.paths)
+    lines = [json.dumps(recall.to_dict(), indent=1)] if chosen.json else render_text(recall)
+    for line in lines if chosen.json else [*lines, f"record   {record}"]:
+        say(line)
+    if chosen.run:
+        from flows.recalling import carry_out
+
+        carry_out(context, chosen.what)
+    return 0
+
+
+def _gc(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context
+    from tessera_core.retention.prune import delete, take_inventory
+    from tessera_core.retention.text import render_text
+
+    paths = load_context(chosen.root).paths
+    inventory = take_inventory(paths)
+    for line in render_text(inventory):
+        say(line)
+    if chosen.delete:
+        say(f"deleted {delete(inventory, paths):,} bytes")
     return 0
 
 

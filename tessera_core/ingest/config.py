@@ -1,5 +1,6 @@
 """Settings of the ingest stage."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,8 @@ from tessera_core.errors import ConfigError, did_you_mean
 SOURCES: Final = ("stac", "tiles")
 RESAMPLING: Final = ("bilinear", "nearest")
 STAC_API_SCHEMES: Final = ("https://", "http://")
+SAFE_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+"""What can be the name of a tile and of its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,9 @@ class IngestConfig:
     resampling: str
     """``bilinear`` (as TESSERA was trained) or ``nearest`` for 20 m bands; SCL is nearest."""
 
+    exclude: tuple[str, ...]
+    """Recalled data that is left out: scene ids, tile names, processing baselines as ``04.00``."""
+
     def __post_init__(self) -> None:
         """Refuse values that no source understands."""
         _one_of("ingest.source", self.source, SOURCES)
@@ -59,6 +65,13 @@ class IngestConfig:
                 raise ConfigError(
                     f"ingest.bbox is {list(self.bbox)}, expected west < east in -180..180 "
                     "and south < north in -90..90 degrees"
+                )
+        for name in self.exclude:
+            if not SAFE_NAME.fullmatch(name) or self.exclude.count(name) > 1:
+                raise ConfigError(
+                    f"ingest.exclude holds {name!r}, expected each scene id, tile name or "
+                    "processing baseline once, of letters, digits, . _ -; "
+                    "`tessera recall NAME` tells what there is"
                 )
         if self.path.startswith(STAC_API_SCHEMES) and (self.bbox is None or self.year is None):
             raise ConfigError(

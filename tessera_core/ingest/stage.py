@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tessera_core.errors import SceneError
+from tessera_core.ingest.config import SAFE_NAME
 from tessera_core.ingest.sources import SceneSource, TileRef, open_source
 from tessera_core.records.files import FileDigest, atomic_folder, read_json, storage_errors
 from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SIMULATION_KEY = "tessera:simulation"
 """What the simulator writes into the catalogue it makes."""
-
-SAFE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:

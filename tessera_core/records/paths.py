@@ -128,10 +128,18 @@ class Paths:
         name = _joined(champion, challenger, protocol_digest)
         return self.root / "data" / "comparisons" / name
 
+    def recall_of(self, digest: str) -> Path:
+        """Return where the record of a recall with this digest is kept."""
+        return self.root / "data" / "recalls" / digest[:DIGITS_OF_NAME]
+
     @property
     def model_cache(self) -> Path:
         """Artifacts fetched from the registry, by digest; may be deleted."""
         return self.root / "data" / "cache" / "models"
+
+    def workspaces(self) -> list[Path]:
+        """Return the checkout and the workspace of every run with overrides in it."""
+        return [self.root, *sorted(p for p in self.root.glob("data/runs/*") if p.is_dir())]
 
     @property
     def dvc_cache(self) -> Path:

@@ -17,5 +17,6 @@ def ingest_settings(**changes: Any) -> IngestConfig:
         "radar_collection": "sentinel-1-rtc",
         "offset_policy": "by_date",
         "resampling": "nearest",
+        "exclude": (),
     }
     return IngestConfig(**{**values, **changes})

@@ -110,3 +110,22 @@ def test_every_stage_has_a_prefect_task_of_its_name():
     from flows import tasks
 
     assert [getattr(tasks, name).name for name in NAMES] == list(NAMES)
+
+
+def test_dvc_finds_the_pointers_of_runs_and_nothing_else_under_data(repo, tmp_path):
+    from dvc.scm import SCM
+
+    (tmp_path / ".git").mkdir()
+    for name in ("HEAD", "config"):
+        (tmp_path / ".git" / name).write_text("ref: refs/heads/main\n" if name == "HEAD" else "")
+    for name in ("objects", "refs"):
+        (tmp_path / ".git" / name).mkdir()
+    (tmp_path / ".gitignore").write_bytes((repo / ".gitignore").read_bytes())
+    git = SCM(str(tmp_path))
+    pointer = "data/runs/0123456789ab/data/samples.dvc"
+    parts = pointer.split("/")
+    parents = ["/".join(parts[:number]) + "/" for number in range(1, len(parts))]
+
+    assert [path for path in (*parents, pointer) if git.is_ignored(f"{tmp_path}/{path}")] == []
+    assert git.is_ignored(f"{tmp_path}/data/runs/0123456789ab/data/samples/")
+    assert git.is_ignored(f"{tmp_path}/data/lineage/")

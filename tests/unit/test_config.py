@@ -19,6 +19,7 @@ OTHER_VALUES = {
     "simulate.year": 2020,
     "ingest.source": "tiles", "ingest.year": 2020, "ingest.bbox": [4.0, 50.0, 5.0, 51.0],
     "ingest.offset_policy": "removed_upstream", "ingest.resampling": "nearest",
+    "ingest.exclude": ["04.00"],
     "pretrain.objective": "vicreg", "pretrain.fake_quantise": True,
     "pretrain.teacher": "data/model", "pretrain.imported": "data/imported/a",
     "pretrain.micro_batch_size": 64, "pretrain.views": "disjoint", "pretrain.view_lengths": [8, 16],

@@ -47,7 +47,7 @@ def open_source(config: IngestConfig, root: Path) -> SceneSource:
     if config.source == "tiles":
         from tessera_core.ingest.sources.tiles import TileDirectories
 
-        return TileDirectories(root / config.path, root, config.year)
+        return TileDirectories(root / config.path, root, config.year, config.exclude)
     from tessera_core.ingest.sources.stac import StacScenes
 
     return StacScenes(config, root)

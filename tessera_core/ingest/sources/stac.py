@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tessera_core.domain.backscatter import MISSING, scaled_db_from_power
 from tessera_core.domain.bands import NUM_S1, NUM_S2, ORBITS, S1_BANDS, S2_BANDS
+from tessera_core.domain.baseline import plain_baseline
 from tessera_core.domain.grid import TileGrid
 from tessera_core.domain.reflectance import OffsetPolicy, carries_offset, remove_offset
 from tessera_core.domain.scl import SceneClass, clear_mask
@@ -54,11 +55,17 @@ class StacScenes:
 
     @cached_property
     def _optical(self) -> list[StacItem]:
-        return self._catalogue.items(self._config.optical_collection)
+        return self._kept(self._config.optical_collection)
 
     @cached_property
     def _radar(self) -> list[StacItem]:
-        return self._catalogue.items(self._config.radar_collection)
+        return self._kept(self._config.radar_collection)
+
+    def _kept(self, collection: str) -> list[StacItem]:
+        """Return the items that were not recalled."""
+        excluded = {plain_baseline(name) for name in self._config.exclude}
+        items = self._catalogue.items(collection)
+        return [item for item in items if excluded.isdisjoint((item.scene_id, item.baseline))]
 
     def digests(self) -> tuple[FileDigest, ...]:
         """Return the identity of all items and their local files."""
@@ -69,12 +76,15 @@ class StacScenes:
         grids = cut_tiles(self._optical, self._config.bbox, self._config.tile_size)
         years = [self._config.year] if self._config.year else _years(self._optical)
         refs = [
-            TileRef(name=_tile_name(grid), year=year, grid=grid) for year in years for grid in grids
+            TileRef(name=_tile_name(grid), year=year, grid=grid)
+            for year in years
+            for grid in grids
+            if _tile_name(grid) not in self._config.exclude
         ]
         if not refs:
             raise SceneError(
                 f"no {self._config.optical_collection} item of {self._config.path} lies in "
-                "ingest.bbox and ingest.year; widen them"
+                "ingest.bbox and ingest.year and is not in ingest.exclude; widen them"
             )
         return refs
 

@@ -29,13 +29,16 @@ REQUIRED: Final = (
 class TileDirectories:
     """One tile directory, or a folder of them."""
 
-    def __init__(self, base: Path, root: Path, year: int | None = None) -> None:
+    def __init__(
+        self, base: Path, root: Path, year: int | None = None, exclude: tuple[str, ...] = ()
+    ) -> None:
         """Look for tiles.
 
         Args:
             base: A tile directory, or a folder of them.
             root: Folder that digests name files from.
             year: Of directories that do not say theirs.
+            exclude: Names of directories that are not read.
         """
         self._root = root
         self._year = year
@@ -49,6 +52,9 @@ class TileDirectories:
                 f"{base} holds no tile: neither it nor a folder in it has {BANDS}; "
                 "set ingest.path to a TESSERA d-pixel directory"
             )
+        self._folders = {name: f for name, f in self._folders.items() if name not in exclude}
+        if not self._folders:
+            raise SceneError(f"ingest.exclude leaves no tile of {base}; take a name out of it")
 
     def digests(self) -> tuple[FileDigest, ...]:
         """Return the digest of every array file."""

@@ -1,0 +1,102 @@
+"""The lineage as a whole: every receipt and manifest ever written, and what stands on what."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """All records of a lineage folder as parsed JSON; those of the largest may have 10^4."""
+
+    receipts: Mapping[str, Record]
+    """Digest -> receipt."""
+
+    manifests: Mapping[str, Record]
+    """sha256 of the file -> manifest."""
+
+    num_records: int
+    """Files read."""
+
+    changed: tuple[str, ...]
+    """Names of files that do not hash to their name, left out here; an audit blocks on them."""
+
+    def of_stage(self, stage: str) -> dict[str, Record]:
+        """Return the receipts of one stage by digest."""
+        return {d: each for d, each in self.receipts.items() if each["stage"] == stage}
+
+    def outputs(self, receipt: Record) -> list[tuple[str, Record]]:
+        """Return the manifests among a receipt's outputs, each with the path of its folder."""
+        return [
+            (output["path"].rpartition("/")[0], self.manifests[output["sha256"]])
+            for output in receipt["outputs"]
+            if output["sha256"] in self.manifests
+        ]
+
+    def standing_on(self, start: Iterable[str]) -> set[str]:
+        """Return the digests of receipts that name one of these upstream, however far."""
+        children = defaultdict(list)
+        for digest, receipt in self.receipts.items():
+            for earlier in receipt["upstream"].values():
+                children[earlier].append(digest)
+        return _reach(start, lambda digest: children[digest])
+
+    def behind(self, start: Iterable[str]) -> set[str]:
+        """Return the digests of all receipts that these stand on, themselves included.
+
+        A register receipt stands also on the receipts of the champion it kept.
+        """
+
+        def earlier(digest: str) -> Iterable[str]:
+            receipt = self.receipts.get(digest)
+            if receipt is None:
+                return ()
+            return (*receipt["upstream"].values(), *_champion(receipt).values())
+
+        first = set(start)
+        return {d for d in first | _reach(first, earlier) if d in self.receipts}
+
+
+def read_lineage(folder: Path) -> Lineage:
+    """Read and verify every record of a lineage folder; what is neither kind is left out."""
+    receipts: dict[str, Record] = {}
+    manifests: dict[str, Record] = {}
+    changed, number = [], 0
+    for path in sorted(folder.glob("*.json")):
+        content, number = path.read_bytes(), number + 1
+        if hashlib.sha256(content).hexdigest() != path.stem:
+            changed.append(path.name)
+            continue
+        record = json.loads(content)
+        if not isinstance(record, dict):
+            continue  # a training's history
+        if {"stage", "upstream", "outputs"} <= record.keys():
+            receipts[path.stem] = record
+        elif {"kind", "files", "facts"} <= record.keys():
+            manifests[path.stem] = record
+    return Lineage(
+        receipts=receipts, manifests=manifests, num_records=number, changed=tuple(changed)
+    )
+
+
+def _champion(receipt: Record) -> Mapping[str, str]:
+    found: Mapping[str, str] = receipt["facts"].get("champion_receipts", {})
+    return found if receipt["stage"] == "register" else {}
+
+
+def _reach(start: Iterable[str], steps: Any) -> set[str]:
+    """Return all that can be reached from some digests by one step or more."""
+    reached: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        for following in steps(waiting.pop()):
+            if following not in reached:
+                reached.add(following)
+                waiting.append(following)
+    return reached

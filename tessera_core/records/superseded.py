@@ -1,0 +1,81 @@
+"""Stamps on what was recalled: append-only records beside it, never a change of it.
+
+``data/lineage/superseded/<digest of what>.<digest of the stamp>.json``: one look at a folder says
+whether a receipt or an export was recalled, and the artifact itself stays byte for byte what its
+manifest says.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from tessera_core.errors import RecordError
+from tessera_core.records.files import canonical_json, read_json, write_atomically
+
+KIND = "superseded"
+FOLDER = "superseded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superseded:
+    """One stamp."""
+
+    digest: str
+    """Of a receipt, of an export's manifest file, or of a model artifact."""
+
+    what: str
+    """What that is, for people."""
+
+    reason: str
+    """Why it should no longer be used."""
+
+    replaced_by: str
+    """Digest of the receipt that takes its place; empty while nothing does."""
+
+    recall: str
+    """Digest of the recall that found it."""
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes that are stored and hashed."""
+        return canonical_json({"kind": KIND, **asdict(self)})
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a stamp; raises RecordError when it is malformed or not what its name says."""
+        stored = read_json(path)
+        try:
+            stamp = cls(**{name: value for name, value in stored.items() if name != "kind"})
+        except (TypeError, AttributeError) as error:
+            raise RecordError(f"{path} is not a stamp: {error}") from error
+        if path.name != _name(stamp):
+            raise RecordError(f"{path} was changed: it does not hash to its name")
+        return stamp
+
+
+def stamp_superseded(stamp: Superseded, lineage: Path) -> Path:
+    """Store a stamp in the lineage; the same one again changes nothing."""
+    path = lineage / FOLDER / _name(stamp)
+    if not path.exists():
+        write_atomically(path, stamp.to_bytes())
+    return path
+
+
+def superseded_by(lineage: Path, digest: str) -> Superseded | None:
+    """Return the stamp on a receipt, an export's manifest or a model, or None.
+
+    Of several, one that names a replacement goes first.
+
+    Args:
+        lineage: Folder of all receipts.
+        digest: sha256 of the receipt or of the export's manifest file, or the model's digest.
+
+    Raises:
+        RecordError: The stamp was changed.
+    """
+    stamps = [Superseded.read(path) for path in sorted((lineage / FOLDER).glob(f"{digest}.*.json"))]
+    return next((stamp for stamp in stamps if stamp.replaced_by), stamps[0] if stamps else None)
+
+
+def _name(stamp: Superseded) -> str:
+    return f"{stamp.digest}.{hashlib.sha256(stamp.to_bytes()).hexdigest()}.json"
