@@ -19,6 +19,7 @@ examples:
   tessera compare tessera/1 tessera/2              what changed and what it did, as one page
   tessera promote 1 --by Ann --reason "seams in 2" overrule the gate; both are kept for audits
   tessera audit                                    verify every digest of the last export
+  tessera rebuild-tracking                         a lost MLflow database, from receipts
   tessera ui                                       Prefect and MLflow in the browser
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
@@ -88,6 +89,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_versions(commands, common)
     _add_import(commands, common)
     _add_embed(commands, common)
+    text = "restore runs, versions and aliases of MLflow from receipts; what is there is left"
+    _add(commands, common, "rebuild-tracking", text, _rebuild_tracking)
     ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
     ui.add_argument("--prefect-port", type=int, default=4200)
     ui.add_argument("--mlflow-port", type=int, default=5000)
@@ -368,6 +371,18 @@ def _audit(chosen: argparse.Namespace) -> int:
     report = audit_workspace(context.config, context.paths)
     say(render_text(report))
     return 0 if report.passed else 3
+
+
+def _rebuild_tracking(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context, require_writable
+
+    context = load_context(chosen.root)
+    require_writable(context.paths.root)
+    from flows.rebuilding import describe, rebuild_tracking
+
+    for line in describe(rebuild_tracking(context)):
+        say(line)
+    return 0
 
 
 def _ui(chosen: argparse.Namespace) -> int:
