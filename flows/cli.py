@@ -21,6 +21,7 @@ examples:
   tessera replay 1                                 run what made version 1 again, and compare
   tessera audit                                    verify every digest of the last export
   tessera attest tessera/2 --key KEY.pem           signed provenance, ML-BOM, cards, lineage
+  tessera rebuild-tracking                         a lost MLflow database, from receipts
   tessera ui                                       Prefect and MLflow in the browser
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
@@ -92,6 +93,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_embed(commands, common)
     _add_attest(commands, common)
     _add_recall(commands, common)
+    text = "restore runs, versions and aliases of MLflow from receipts; what is there is left"
+    _add(commands, common, "rebuild-tracking", text, _rebuild_tracking)
     ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
     ui.add_argument("--prefect-port", type=int, default=4200)
     ui.add_argument("--mlflow-port", type=int, default=5000)
@@ -497,6 +500,18 @@ def _gc(chosen: argparse.Namespace) -> int:
         say(line)
     if chosen.delete:
         say(f"deleted {delete(inventory, paths):,} bytes")
+    return 0
+
+
+def _rebuild_tracking(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context, require_writable
+
+    context = load_context(chosen.root)
+    require_writable(context.paths.root)
+    from flows.rebuilding import describe, rebuild_tracking
+
+    for line in describe(rebuild_tracking(context)):
+        say(line)
     return 0
 
 

@@ -86,15 +86,10 @@ def import_weights(
         load_artifact(building)
         # Named by its content: receipts point here, so another import must not replace it.
         target = folder / f"{name}-{digest[:DIGEST_LENGTH]}"
-        if not _is_intact(target, digest):
+        if not is_intact(target, digest):
             _remove(target)
             building.rename(target)
-    tags = {
-        "tessera.model_digest": digest,
-        "tessera.family": family,
-        "tessera.source_sha256": source.sha256,
-    }
-    version = _register(context, target, name, tags)
+    version = register_imported(context, target)
     encoder = found.config.encoder
     told = f"{count_parameters(found.encoder):,} parameters, model digest {digest[:12]}"
     heads = f"heads per layer: S2 {encoder.s2.num_heads}, S1 {encoder.s1.num_heads}"
@@ -178,13 +173,13 @@ def fetch_version(
             f"{version.model_digest!r}; another tool registered it, or its tag was changed"
         )
     folder = context.paths.model_cache / version.model_digest
-    if not _is_intact(folder, version.model_digest):
+    if not is_intact(folder, version.model_digest):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".arriving.", dir=folder.parent) as scratch:
             arriving = Path(scratch) / "artifact"
             registry.fetch(version.version, arriving)
             # Before it is kept: the cache serves every version of this digest.
-            if not _is_intact(arriving, version.model_digest):
+            if not is_intact(arriving, version.model_digest):
                 raise ArtifactError(
                     f"version {version.version} of {name} does not hold the model "
                     f"{version.model_digest[:12]} that its tag names; one of them was changed. "
@@ -195,7 +190,7 @@ def fetch_version(
     return folder
 
 
-def _is_intact(folder: Path, digest: str) -> bool:
+def is_intact(folder: Path, digest: str) -> bool:
     """Return whether a folder holds a model of this digest, every byte as its manifest says."""
     from tessera_core.records.manifest import Manifest, find_differences
 
@@ -230,12 +225,19 @@ def _split(reference: str) -> tuple[str, str, str]:
     return reference, "", ""
 
 
-def _register(context: Context, folder: Path, name: str, tags: Mapping[str, str]) -> str:
-    """Make an artifact a version, unless it is one already; return the version."""
+def register_imported(context: Context, folder: Path) -> str:
+    """Make an imported artifact a version, unless it is one already; return the version."""
     from flows.adapters.registry import MlflowRegistry
     from flows.adapters.tracking import open_run
+    from tessera_core.records.manifest import Manifest
 
-    digest = tags["tessera.model_digest"]
+    manifest, name = Manifest.read(folder), imported_name(folder)
+    digest = manifest.digest
+    tags = {
+        "tessera.model_digest": digest,
+        "tessera.family": str(manifest.facts["family"]),
+        "tessera.source_sha256": str(manifest.facts["source"]["sha256"]),
+    }
     with open_run(
         context.settings, f"import-{name}-{digest}", f"import {name}", experiment=EXPERIMENT
     ) as tracker:
@@ -243,6 +245,11 @@ def _register(context: Context, folder: Path, name: str, tags: Mapping[str, str]
         version = registry.find(digest) or registry.register(folder, tags)
         tracker.set_tags(tags)
     return version.version
+
+
+def imported_name(folder: Path) -> str:
+    """Return the name in the registry of an imported artifact, whose folder ends in its digest."""
+    return folder.name[: -DIGEST_LENGTH - 1]
 
 
 def _doubts(

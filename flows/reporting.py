@@ -14,6 +14,7 @@ from tessera_core.stages import STAGES
 
 LOSS = "loss/total"
 EVALUATED_TAG = "tessera.receipt.evaluate"
+SHUFFLE_TAG = "tessera.receipt.shuffle"
 DECIDED_TAG = "tessera.receipt.register"
 PROMOTION = "tessera-promotion"
 
@@ -21,21 +22,33 @@ PROMOTION = "tessera-promotion"
 def run_key(context: Context) -> str:
     """Return the identity of the logical training run, which names its MLflow run."""
     shuffle = Receipt.read(context.paths.receipt("shuffle"))
-    return digest_json(
-        {
-            "shards": shuffle.digest,
-            "pretrain": context.config.section("pretrain"),
-            "code": closure_digest(STAGES["pretrain"].module),
-        }
-    )
+    code = closure_digest(STAGES["pretrain"].module)
+    return training_key(shuffle.digest, context.config.section("pretrain"), code)
+
+
+def training_key(shuffle: str, settings: Mapping[str, Any], code: str) -> str:
+    """Return the identity of a training: receipt of shuffle, settings, digest of its code."""
+    return digest_json({"shards": shuffle, "pretrain": dict(settings), "code": code})
+
+
+def training_of(pretrain: Receipt) -> tuple[str, str]:
+    """Return identity and name of the training that a receipt tells of."""
+    settings = pretrain.config["pretrain"]
+    key = training_key(pretrain.upstream["shuffle"], settings, pretrain.code.closure)
+    return key, training_name(settings, key)
 
 
 def run_name(context: Context) -> str:
     """Return a name that people can tell runs apart by."""
-    settings = context.config.pretrain
-    if settings.imported is not None:
-        return f"imported-{Path(settings.imported).name}-{run_key(context)[:6]}"
-    return f"d{settings.model_dim}-s{settings.num_steps}-seed{settings.seed}-{run_key(context)[:6]}"
+    return training_name(context.config.section("pretrain"), run_key(context))
+
+
+def training_name(settings: Mapping[str, Any], key: str) -> str:
+    """Return the name of a training by its settings and identity."""
+    if settings["imported"] is not None:
+        return f"imported-{Path(settings['imported']).name}-{key[:6]}"
+    width, steps, seed = (settings[name] for name in ("model_dim", "num_steps", "seed"))
+    return f"d{width}-s{steps}-seed{seed}-{key[:6]}"
 
 
 def log_inputs(context: Context, tracker: Any) -> None:
@@ -52,7 +65,7 @@ def log_inputs(context: Context, tracker: Any) -> None:
     shards = Manifest.read(context.paths.shards)
     tracker.set_tags(
         {
-            "tessera.receipt.shuffle": shuffle.digest,
+            SHUFFLE_TAG: shuffle.digest,
             "tessera.config_digest": config.digest,
             "tessera.git_commit": shuffle.code.commit,
         }
@@ -75,13 +88,17 @@ def log_evaluation_once(context: Context, tracker: Any, receipt: Receipt) -> Non
 
     An evaluation that is logged already is left as it is.
     """
+    if not tracker.has_tag(EVALUATED_TAG, receipt.digest):
+        log_evaluation(context, tracker, receipt, run_name(context))
+
+
+def log_evaluation(context: Context, tracker: Any, receipt: Receipt, name: str) -> None:
+    """Log an evaluation, whether or not the training run says that it was logged."""
     from flows.versions import log_evaluation_run
 
-    if tracker.has_tag(EVALUATED_TAG, receipt.digest):
-        return
     tracker.log_metrics(0, headline_scores(receipt.facts))
     evaluation_run = log_evaluation_run(
-        context, context.paths.evaluation, name=run_name(context), training_run=tracker.run_id,
+        context, context.paths.evaluation, name=name, training_run=tracker.run_id,
         receipt=receipt.digest,
     )  # fmt: skip
     report = context.paths.evaluation / "report.html"
@@ -150,7 +167,8 @@ def publish_decision(context: Context, receipt: Receipt) -> None:
             parts = ("gain", "low", "high", "margin", "champion", "challenger")
             tracker.log_metrics(0, {f"{part}/{task}": float(numbers[part]) for part in parts})
         for path in (folder / "registration.json", folder / "card.md"):
-            tracker.log_artifact(path, "decision")
+            if path.is_file():  # what is told again from receipts may have lost its files
+                tracker.log_artifact(path, "decision")
         tracker.set_tags(
             {
                 DECIDED_TAG: receipt.digest,

@@ -15,6 +15,10 @@ FAIR: Final = {
     # another process wants a core.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+PATIENT: Final = {
+    # Seconds: two runs that start together on a busy machine have passed Prefect's own 20.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+}
 OPT_OUTS: Final = {
     # Both spellings matter: mlflow honours DO_NOT_TRACK only when it is literally "true".
     "DO_NOT_TRACK": "true",
@@ -72,6 +76,7 @@ def activate(root: Path) -> Settings:
         **OPT_OUTS,
         **QUIET,
         **FAIR,
+        **PATIENT,
         "MLFLOW_TRACKING_URI": uri,
         "PREFECT_HOME": home,
         "PREFECT_LOGGING_LEVEL": level,

@@ -19,6 +19,7 @@ from tessera_core.records.receipt import Receipt, write_receipt
 
 EXPERIMENT: Final = "tessera-evaluation"
 TRAINING_TAG: Final = "tessera.training_run"
+EVALUATION_TAG: Final = "tessera.evaluation"
 NOTE_TAG: Final = "mlflow.note.content"
 EVALUATE: Final = "evaluate"
 
@@ -98,7 +99,6 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     """
     from flows.adapters.registry import MlflowRegistry
     from tessera_core.register.gate import CHAMPION, describe_override
-    from tessera_core.register.stage import OVERRIDE_TAG
 
     name = context.config.register.model_name
     decision = describe_override(CHAMPION, by, reason)
@@ -126,17 +126,21 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     }
     digest = digest_json(record)
     write_atomically(context.paths.lineage / f"{digest}.json", canonical_json(record))
-    tags = {
-        OVERRIDE_TAG: decision.reasons[0],
-        "tessera.reasons": decision.reasons[0],
-        "tessera.receipt.override": digest,
-    }
-    registry.set_alias(CHAMPION, chosen.version, tags)
+    registry.set_alias(CHAMPION, chosen.version, override_tags(decision.reasons[0], digest))
     served = "nothing" if before is None else f"version {before.version}"
     return (
         f"{name} version {chosen.version} is champion, before it {served}: {decision.reasons[0]}. "
         "Run `tessera register` and `tessera export` to publish its embeddings"
     )
+
+
+def override_tags(reason: str, digest: str) -> dict[str, str]:
+    """Return what the registry shows of a version that a person made champion."""
+    from tessera_core.register.stage import OVERRIDE_TAG
+
+    return {
+        OVERRIDE_TAG: reason, "tessera.reasons": reason, "tessera.receipt.override": digest,
+    }  # fmt: skip
 
 
 def log_evaluation_run(
@@ -157,10 +161,10 @@ def log_evaluation_run(
     manifest = Manifest.read(folder)
     evaluation = read_json(folder / EVALUATION_NAME)
     scored = [task for task, one in evaluation["tasks"].items() if one["status"] == SCORED]
-    key = digest_json({"model": evaluation["model_digest"], "evaluation": manifest.digest})
+    key = evaluation_key(evaluation["model_digest"], manifest.digest)
     title = f"{name} on {len(scored)} task{'s' * (len(scored) != 1)}"
     with open_run(context.settings, key, title, experiment=EXPERIMENT) as tracker:
-        if tracker.has_tag("tessera.evaluation", manifest.digest):
+        if tracker.has_tag(EVALUATION_TAG, manifest.digest):
             return str(tracker.run_id)
         tracker.log_params(
             {"tasks": ", ".join(scored), "labels": evaluation["labels_digest"][:12],
@@ -174,7 +178,7 @@ def log_evaluation_run(
         link = tracker.link_to(training_run) if training_run else "unknown"
         tracker.set_tags(
             {
-                "tessera.evaluation": manifest.digest,
+                EVALUATION_TAG: manifest.digest,
                 "tessera.model_digest": evaluation["model_digest"],
                 "tessera.receipt.evaluate": receipt,
                 TRAINING_TAG: training_run,
@@ -182,6 +186,11 @@ def log_evaluation_run(
             }
         )
         return str(tracker.run_id)
+
+
+def evaluation_key(model_digest: str, evaluation: str) -> str:
+    """Return the identity of an evaluation's own run; ``evaluation`` is its manifest's digest."""
+    return digest_json({"model": model_digest, "evaluation": evaluation})
 
 
 def _note(evaluation: dict[str, Any], link: str) -> str:

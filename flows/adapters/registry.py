@@ -89,6 +89,35 @@ class MlflowRegistry:
         version = _register_version(self._client, self._name, info, tags)
         return _describe(version)
 
+    def hold_number(self, tags: Mapping[str, str]) -> RegisteredModel:
+        """Make a version without an artifact: its content is gone, its number and tags are not."""
+        _require_model(self._client, self._name)
+        run_id = self._run_id or None
+        return _describe(
+            self._client.create_model_version(
+                self._name, source=f"runs:/{run_id}/lost", run_id=run_id, tags=dict(tags)
+            )
+        )
+
+    def skip_number(self) -> str:
+        """Use up a number that stands for no version any more, and return it."""
+        skipped = self.hold_number({}).version
+        self.delete(skipped)
+        return skipped
+
+    def delete(self, version: str) -> None:
+        """Delete a version; its number is never given again."""
+        self._client.delete_model_version(self._name, version)
+
+    def tags_of(self, version: str) -> dict[str, str]:
+        """Return the tags of a version."""
+        return dict(self._client.get_model_version(self._name, version).tags)
+
+    def set_tags(self, version: str, tags: Mapping[str, str]) -> None:
+        """Tag a version."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(self._name, version, key, value)
+
     def run_of(self, version: str) -> str:
         """Return the id of the run that made a version."""
         return str(self._client.get_model_version(self._name, version).run_id)
@@ -121,8 +150,7 @@ class MlflowRegistry:
         self._client.set_registered_model_alias(self._name, alias, version)
         if alias == CHAMPION:
             self._drop_challenger(version)
-        for key, value in tags.items():
-            self._client.set_model_version_tag(self._name, version, key, value)
+        self.set_tags(version, tags)
 
     def _versions(self) -> Iterable[Any]:
         """Return all versions, page after page."""
@@ -173,14 +201,19 @@ def _rows(flat: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> list[list[i
 
 
 def _register_version(client: MlflowClient, name: str, info: Any, tags: Mapping[str, str]) -> Any:
+    _require_model(client, name)
+    return client.create_model_version(
+        name, source=info.model_uri, run_id=info.run_id, tags=dict(tags), model_id=info.model_id
+    )
+
+
+def _require_model(client: MlflowClient, name: str) -> None:
+    """Create a registered model where there is none."""
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return client.create_model_version(
-        name, source=info.model_uri, run_id=info.run_id, tags=dict(tags), model_id=info.model_id
-    )
 
 
 def _describe(version: Any) -> RegisteredModel:

@@ -139,10 +139,18 @@ def open_run(
 
 def find_run_id(settings: Settings, run_key: str, *, experiment: str = EXPERIMENT) -> str | None:
     """Return the id of a logical run, or None when it was never opened."""
+    found = find_run(settings, run_key, experiment=experiment)
+    return None if found is None else found.run_id
+
+
+def find_run(
+    settings: Settings, run_key: str, *, experiment: str = EXPERIMENT
+) -> MlflowTracker | None:
+    """Return the tracker of a logical run as it stands, not opened again; None without one."""
     client = MlflowClient(settings.mlflow_tracking_uri)
     known = client.get_experiment_by_name(experiment)
     run = None if known is None else _find(client, known.experiment_id, run_key)
-    return None if run is None else str(run.info.run_id)
+    return None if run is None else MlflowTracker(client, run)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from tessera_core.register.evidence import read_evidence
 from tessera_core.register.gate import CHALLENGER, CHAMPION, Decision, decide
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tessera_core.config import PlatformConfig
@@ -53,7 +54,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     if known is not None and _is_settled(paths.registration, known, incumbent, evaluate, rule):
         return _outcome(paths)
     decision, evidence = _decide(incumbent, known, model.digest, evaluate, config, paths)
-    tags = _tags(config, ports, model, pretrain, evaluate)
+    tags = version_tags(config.digest, ports.data_versions, model.digest, pretrain, evaluate)
     version = known or registry.register(paths.model, tags)
     reasons = {"tessera.reasons": "; ".join(decision.reasons)}
     if version.override and version != incumbent:
@@ -148,19 +149,23 @@ def _outcome(paths: Paths) -> Outcome:
     return Outcome(outputs=(paths.registration / MANIFEST_NAME,), facts=facts)
 
 
-def _tags(
-    config: PlatformConfig, ports: Ports, model: Manifest, pretrain: Receipt, evaluate: Receipt
+def version_tags(
+    config_digest: str,
+    data_versions: Mapping[str, str],
+    model_digest: str,
+    pretrain: Receipt,
+    evaluate: Receipt,
 ) -> dict[str, str]:
     """Return the pointers that the registry shows beside a version."""
     return {
-        "tessera.model_digest": model.digest,
+        "tessera.model_digest": model_digest,
         "tessera.receipt.pretrain": pretrain.digest,
         "tessera.receipt.evaluate": evaluate.digest,
-        "tessera.config_digest": config.digest,
+        "tessera.config_digest": config_digest,
         "tessera.git_commit": pretrain.code.commit,
         "tessera.git_dirty": str(pretrain.code.dirty).lower(),
         "tessera.simulated": str(evaluate.facts["simulated"]).lower(),
-        **ports.data_versions,
+        **data_versions,
     }
 
 
