@@ -4,7 +4,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from flows.cli_lineage import add_lineage_commands
 from flows.console import complain, say, say_stage, say_summary
+from flows.parsers import Commands, add_command
 from tessera_core import __version__
 
 EXAMPLES = """\
@@ -83,44 +85,28 @@ def build_parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", dest="overrides",
         help="override a setting; may be repeated; the run gets its own workspace",
     )  # fmt: skip
-    _add(commands, common, "retrain", "run the whole cycle as a Prefect flow", _retrain)
-    _add(commands, common, "simulate", "write the embedded default's scenes", _simulate)
+    add_command(commands, common, "retrain", "run the whole cycle as a Prefect flow", _retrain)
+    add_command(commands, common, "simulate", "write the embedded default's scenes", _simulate)
     for stage, text in STAGE_HELP.items():
-        _add(commands, common, stage, text, _audit if stage == "audit" else _stage)
+        add_command(commands, common, stage, text, _audit if stage == "audit" else _stage)
     _add_sweep(commands, common)
     _add_versions(commands, common)
     _add_import(commands, common)
     _add_embed(commands, common)
-    _add_attest(commands, common)
-    _add_recall(commands, common)
-    text = "restore runs, versions and aliases of MLflow from receipts; what is there is left"
-    _add(commands, common, "rebuild-tracking", text, _rebuild_tracking)
-    ui = _add(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
+    add_lineage_commands(commands, common)
+    ui = add_command(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
     ui.add_argument("--prefect-port", type=int, default=4200)
     ui.add_argument("--mlflow-port", type=int, default=5000)
     return parser
 
 
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    common: argparse.ArgumentParser,
-    name: str,
-    text: str,
-    command: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    """Add one command."""
-    parser = commands.add_parser(name, help=text, description=text, parents=[common])
-    parser.set_defaults(command=command, name=name)
-    return parser
-
-
 def _add_sweep(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: Commands,
     common: argparse.ArgumentParser,
 ) -> None:
     """Add ``sweep``."""
     text = "train and evaluate a grid of pretrain settings, ranked by probe score"
-    parser = _add(commands, common, "sweep", text, _sweep)
+    parser = add_command(commands, common, "sweep", text, _sweep)
     parser.epilog = SWEEP_EXAMPLE
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -134,13 +120,13 @@ def _add_sweep(
 
 
 def _add_versions(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: Commands,
     common: argparse.ArgumentParser,
 ) -> None:
     """Add what is about versions: ``benchmark``, ``compare``, ``promote``."""
     model = "NAME (its champion, else its newest version), NAME/VERSION, NAME@ALIAS or a folder"
     text = "score any version on any task, in an MLflow run of its own"
-    parser = _add(commands, common, "benchmark", text, _benchmark)
+    parser = add_command(commands, common, "benchmark", text, _benchmark)
     parser.add_argument("model", nargs="?", help=model)
     parser.add_argument(
         "--task", action="append", default=[], metavar="NAME",
@@ -148,34 +134,26 @@ def _add_versions(
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the tasks and leave")
     text = "two versions side by side: what changed, and what it did; one offline page"
-    parser = _add(commands, common, "compare", text, _compare)
+    parser = add_command(commands, common, "compare", text, _compare)
     parser.add_argument("first", help=f"the older one: {model}")
     parser.add_argument("second", help="the newer one, likewise")
     parser.add_argument("--out", metavar="FILE", help="page (default: in data/comparisons)")
-    text = "run the stages behind a version again and compare; exit 3 when one differs"
-    parser = _add(commands, common, "replay", text, _replay)
-    parser.add_argument("version", help="2 or tessera/2")
-    parser.add_argument("--stage", metavar="S", help="this stage alone, on its inputs as they were")
-    parser.add_argument(
-        "--present-code", action="store_true",
-        help="with the checkout's code as it is, to see what a change of it does",
-    )  # fmt: skip
     text = "make a version champion by decision of a person, which is recorded"
-    parser = _add(commands, common, "promote", text, _promote)
+    parser = add_command(commands, common, "promote", text, _promote)
     parser.add_argument("version", help="number of the version")
     parser.add_argument("--by", required=True, metavar="NAME", help="who decides")
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why")
 
 
 def _add_import(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: Commands,
     common: argparse.ArgumentParser,
 ) -> None:
     """Add ``import-weights``."""
     from tessera_core.model.family import Family
 
     text = "make a released TESSERA checkpoint a registered model"
-    parser = _add(commands, common, "import-weights", text, _import_weights)
+    parser = add_command(commands, common, "import-weights", text, _import_weights)
     parser.add_argument("file", metavar="FILE", help="checkpoint (.pt); never unpickled")
     parser.add_argument(
         "--family",
@@ -191,12 +169,12 @@ def _add_import(
 
 
 def _add_embed(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: Commands,
     common: argparse.ArgumentParser,
 ) -> None:
     """Add ``embed``."""
     text = "embed TESSERA tile directories with a registered model"
-    parser = _add(commands, common, "embed", text, _embed)
+    parser = add_command(commands, common, "embed", text, _embed)
     parser.add_argument(
         "--model", required=True,
         help="NAME (its champion, else its newest version), NAME/VERSION, NAME@ALIAS or a folder",
@@ -214,45 +192,6 @@ def _add_embed(
         "--bfloat16", action="store_true",
         help="multiply in bfloat16: faster where the device has it, about as inexact as int8",
     )  # fmt: skip
-
-
-def _add_attest(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    common: argparse.ArgumentParser,
-) -> None:
-    """Add ``attest`` and ``verify``."""
-    text = "write signed provenance, ML-BOM, cards and lineage in the field's standards"
-    parser = _add(commands, common, "attest", text, _attest)
-    parser.add_argument("subject", help="a version (2 or tessera/2) or the name of an export")
-    parser.add_argument("--key", metavar="FILE", help="Ed25519 key (PEM), outside the checkout")
-    text = "verify attestations against a public key; exit 3 when anything is forged"
-    parser = _add(commands, argparse.ArgumentParser(add_help=False), "verify", text, _verify)
-    parser.add_argument("folder", help="a folder that `tessera attest` wrote")
-    parser.add_argument("--public-key", required=True, metavar="FILE", help="Ed25519 key (PEM)")
-    parser.add_argument(
-        "--artifact", metavar="DIR", help="folder of the model or export, compared file by file"
-    )
-
-
-def _add_recall(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    common: argparse.ArgumentParser,
-) -> None:
-    """Add ``recall`` and ``gc``."""
-    text = "what has seen a bad scene, tile or processing baseline, and what has to run again"
-    parser = _add(commands, common, "recall", text, _recall)
-    parser.add_argument("what", metavar="SCENE|TILE|BASELINE", help="as N0400 for a baseline")
-    parser.add_argument("--json", action="store_true", help="print the record instead of a table")
-    parser.add_argument(
-        "--run", action="store_true",
-        help="run the plan without it and stamp what that supersedes; exit 3 when the gate keeps "
-        "a recalled model",
-    )  # fmt: skip
-    text = "list what may be deleted without breaking an audit, and what must stay for whom"
-    parser = _add(commands, common, "gc", text, _gc)
-    action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--dry-run", action="store_true", help="only list")
-    action.add_argument("--delete", action="store_true", help="list, then delete just that")
 
 
 def _benchmark(chosen: argparse.Namespace) -> int:
@@ -289,20 +228,6 @@ def _compare(chosen: argparse.Namespace) -> int:
         say(line)
     say(f"page         {page}")
     return 0
-
-
-def _replay(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context, require_writable
-    from flows.replay import replay
-    from tessera_core.errors import GateError
-    from tessera_core.replay.report import render, write_replay
-
-    context = load_context(chosen.root, chosen.overrides)
-    require_writable(context.paths.root)
-    found = replay(context, chosen.version, chosen.stage, present_code=chosen.present_code)
-    say(render(found))
-    say(f"report       {write_replay(found, context.paths.replays)}")
-    return 0 if found.holds else GateError.exit_code
 
 
 def _promote(chosen: argparse.Namespace) -> int:
@@ -438,81 +363,6 @@ def _audit(chosen: argparse.Namespace) -> int:
     report = audit_workspace(context.config, context.paths)
     say(render_text(report))
     return 0 if report.passed else 3
-
-
-def _attest(chosen: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from flows.attesting import attest
-    from flows.context import load_context, require_writable
-
-    context = load_context(chosen.root, chosen.overrides)
-    require_writable(context.paths.root)
-    folder, lines = attest(context, chosen.subject, chosen.key and Path(chosen.key))
-    for line in lines:
-        say(line)
-    say(f"attestations {folder}")
-    return 0
-
-
-def _verify(chosen: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from tessera_core.attest.folder import verify_attestations
-    from tessera_core.attest.signing import read_public_key
-
-    key = read_public_key(Path(chosen.public_key))
-    artifact = chosen.artifact and Path(chosen.artifact)
-    for line in verify_attestations(Path(chosen.folder), key, artifact):
-        say(line)
-    return 0
-
-
-def _recall(chosen: argparse.Namespace) -> int:
-    import json
-
-    from flows.context import load_context, require_writable
-    from tessera_core.recall.report import find_recall, render_text, write_recall
-
-    # Settings first: Prefect and MLflow read their environment when imported.
-    context = load_context(chosen.root)
-    require_writable(context.paths.root)
-    recall, _ = find_recall(chosen.what, context.config.to_dict(), context.paths)
-    record = write_recall(recall, context.paths)
-    lines = [json.dumps(recall.to_dict(), indent=1)] if chosen.json else render_text(recall)
-    for line in lines if chosen.json else [*lines, f"record   {record}"]:
-        say(line)
-    if chosen.run:
-        from flows.recalling import carry_out
-
-        carry_out(context, chosen.what)
-    return 0
-
-
-def _gc(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context
-    from tessera_core.retention.prune import delete, take_inventory
-    from tessera_core.retention.text import render_text
-
-    paths = load_context(chosen.root).paths
-    inventory = take_inventory(paths)
-    for line in render_text(inventory):
-        say(line)
-    if chosen.delete:
-        say(f"deleted {delete(inventory, paths):,} bytes")
-    return 0
-
-
-def _rebuild_tracking(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context, require_writable
-
-    context = load_context(chosen.root)
-    require_writable(context.paths.root)
-    from flows.rebuilding import describe, rebuild_tracking
-
-    for line in describe(rebuild_tracking(context)):
-        say(line)
-    return 0
 
 
 def _ui(chosen: argparse.Namespace) -> int:
