@@ -180,6 +180,8 @@ def test_a_whole_number_passes_as_a_float(changed):
         ("shuffle__val_share", 1.0, r"val_share 1\.0 and test_share .* must be"),
         ("register__model_name", "a/b", r"model_name is 'a/b', expected letters"),
         ("register__max_int8_loss", -0.1, r"max_int8_loss is -0\.1, expected 0 or more"),
+        ("ingest__exclude", ["a/b"], r"ingest\.exclude holds 'a/b', expected each scene id"),
+        ("ingest__exclude", ["a", "a"], r"ingest\.exclude holds 'a', expected each .* once"),
         ("ingest__source", "stack", r"ingest\.source is 'stack'\. Did you mean 'stac'\?"),
     ],
 )

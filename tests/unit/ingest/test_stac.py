@@ -365,3 +365,37 @@ def test_simulated_scenes_are_read_like_any_others(pristine_scenes):
         tiles[0].optical.reflectance[chosen].min() for chosen in (days <= 25, days > 25)
     )
     assert abs(int(before) - int(after)) < 500
+
+
+# -- what was recalled ------------------------------------------------------------------------
+
+
+def ids(scenes: list[Scene]) -> set[str]:
+    return {scene.scene_id for scene in scenes}
+
+
+def test_an_excluded_scene_is_neither_read_nor_among_the_sources(tmp_path):
+    later = optical_scene("july", "2022-07-01T10:00:00", GRID, value=3000)
+
+    source = open_scenes(tmp_path, [JUNE, later], exclude=("june",))
+
+    tile, scenes = source.read(source.tiles()[0])
+    assert ids(scenes) == {"july"}
+    assert tile.optical.day_of_year.tolist() == [182]
+    assert not [digest.path for digest in source.digests() if "june" in digest.path]
+
+
+@pytest.mark.parametrize("name", ["N0400", "04.00"])
+def test_an_excluded_baseline_leaves_out_its_scenes(tmp_path, name):
+    baselines = {JUNE.properties.get("s2:processing_baseline")}
+    assert baselines == {"04.00"}
+
+    with pytest.raises(SceneError, match=r"is not in ingest\.exclude"):
+        open_scenes(tmp_path, [JUNE], exclude=(name,)).tiles()
+
+
+def test_an_excluded_tile_is_not_cut(tmp_path):
+    (ref,) = open_scenes(tmp_path, [JUNE]).tiles()
+
+    with pytest.raises(SceneError, match=r"is not in ingest\.exclude"):
+        open_scenes(tmp_path / "again", [JUNE], exclude=(ref.name,)).tiles()

@@ -388,3 +388,18 @@ def test_a_document_that_is_not_a_mapping_is_refused(tmp_path):
 
     with pytest.raises(SceneError, match=r"tile\.json holds list, expected year, crs"):
         open_tiles(tmp_path).tiles()
+
+
+def test_an_excluded_directory_is_neither_a_tile_nor_a_source(tmp_path):
+    for name in ("33UXP", "33UXQ"):
+        made = make_tile(seed=1)
+        write_tile_directory(
+            tmp_path / "tiles" / name, tile_arrays(made), tile_document(made.grid, 2022)
+        )
+
+    source = TileDirectories(tmp_path / "tiles", tmp_path, exclude=("33UXQ",))
+
+    assert [ref.name for ref in source.tiles()] == ["33UXP"]
+    assert not [digest.path for digest in source.digests() if "33UXQ" in digest.path]
+    with pytest.raises(SceneError, match=r"ingest\.exclude leaves no tile"):
+        TileDirectories(tmp_path / "tiles", tmp_path, exclude=("33UXP", "33UXQ"))
