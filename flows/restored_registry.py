@@ -8,6 +8,7 @@ from flows.history import Standing, Version
 from flows.layout import Work, laid_out, model_folder
 from flows.models import imported_name, register_imported
 from flows.reporting import training_of
+from tessera_core.records.dvc import folder_address
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.register.stage import version_tags
 
@@ -165,8 +166,6 @@ def _tags(version: Version, work: Work) -> dict[str, str]:
 
 def _data_versions(version: Version, work: Work) -> dict[str, str]:
     """Return DVC's addresses of what a version was made from, in a checkout that uses DVC."""
-    from flows.adapters.versioning import folder_address
-
     if not (work.context.paths.root / ".dvc").is_dir():
         return {}
     chain, addresses = work.lineage.chain(version.pretrain), {}
@@ -174,5 +173,5 @@ def _data_versions(version: Version, work: Work) -> dict[str, str]:
         output = chain[stage].outputs[0] if stage in chain else None
         manifest = None if output is None else work.manifest(output)
         if output is not None and manifest is not None:
-            addresses[f"{DATA_PREFIX}{tag}"] = folder_address(manifest, output)
+            addresses[f"{DATA_PREFIX}{tag}"] = folder_address(manifest, output.md5)
     return addresses

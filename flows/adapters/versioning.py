@@ -1,7 +1,5 @@
 """DVC as the versioner of data: outputs into its cache, md5s out."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tessera_core.errors import RecordError
-from tessera_core.records.files import FileDigest
-from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 
 if TYPE_CHECKING:
@@ -74,20 +70,6 @@ def _outputs(paths: Paths, stages: Sequence[str]) -> list[Path]:
         "evaluate": [paths.evaluation],
     }
     return [path for stage in stages for path in kept.get(stage, []) if path.exists()]
-
-
-def folder_address(manifest: Manifest, own: FileDigest) -> str:
-    """Return DVC's md5 of an artifact folder, from its manifest alone.
-
-    Args:
-        manifest: What the folder holds.
-        own: Digests of the manifest's file.
-    """
-    files = {entry.path: entry.md5 for entry in manifest.files} | {MANIFEST_NAME: own.md5}
-    listing = json.dumps(
-        [{"md5": files[path], "relpath": path} for path in sorted(files)], sort_keys=True
-    )
-    return f"{hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
 def _digests(repo: "Repo", paths: Paths) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Follow receipts backwards by digest, and verify every file that they name."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -9,6 +10,7 @@ from tqdm import tqdm
 from tessera_core.audit.checks import Chain, champion_receipts, check_chain
 from tessera_core.audit.evidence import Evidence
 from tessera_core.audit.outputs import RESTORE_LINEAGE, Verified, verify_outputs, verify_sources
+from tessera_core.audit.pointers import check_pointers
 from tessera_core.audit.report import AuditReport, Finding, Grade, Step, in_order
 from tessera_core.errors import RecordError
 from tessera_core.records.files import digest_json
@@ -58,6 +60,7 @@ def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditRep
             findings += verify_sources(each, evidence, paths, require_sources=require_sources)
             verified[digest] = each
     findings += check_chain(Chain(start=start, receipts=verified))
+    findings += check_pointers(evidence, paths)
     return AuditReport(
         start=start,
         subject=dict(receipts[start].facts) if start in receipts else {},
@@ -84,6 +87,8 @@ def _read_current(evidence: Evidence, paths: Paths) -> tuple[dict[str, str], lis
                 )
             )
             continue
+        if _is_of_another(path, stage):
+            findings.append(_broken(evidence.name(path), f"it is no receipt of {stage}"))
         current[stage] = found.sha256
         if not (paths.lineage / f"{found.sha256}.json").is_file():
             findings.append(
@@ -97,6 +102,14 @@ def _read_current(evidence: Evidence, paths: Paths) -> tuple[dict[str, str], lis
                 )
             )
     return current, findings
+
+
+def _is_of_another(path: Path, stage: str) -> bool:
+    """Return whether a file holds the receipt of another stage; what is none is found later."""
+    try:
+        return Receipt.read(path).stage != stage
+    except RecordError:
+        return False
 
 
 def _walk(

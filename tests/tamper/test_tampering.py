@@ -1,0 +1,109 @@
+"""Whatever is tampered with is found and named; where nothing was, nothing is claimed."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tessera_core.audit.chain import verify_chain
+from tessera_core.audit.report import Grade
+from tessera_core.errors import RecordError
+from tessera_core.records.paths import Paths
+from tests.tamper.conftest import Audit
+from tests.tamper.mutations import (
+    ARTIFACTS,
+    RELINKED,
+    Tampering,
+    append,
+    delete,
+    edit_lock,
+    edit_number,
+    flip,
+    relink,
+    reseal,
+    swap,
+    tampering,
+    truncate,
+)
+from tests.unit.audit.built import Run
+
+SEVERAL = (
+    "scene", "label raster", "samples", "shard", "export chunk", "export metadata",
+    "export tile", "manifest", "current receipt", "archived receipt", "archived manifest",
+)  # fmt: skip
+JSON = (
+    "quality verdict", "norms", "training history", "evaluation", "registration",
+    "export metadata", "manifest", "current receipt", "archived receipt", "archived manifest",
+)  # fmt: skip
+SEALED = ("samples", "quality", "shards", "model", "evaluation", "registration", "exports/*")
+LOCKED = (
+    "data/samples", "data/quality", "data/shards", "data/model", "data/evaluation",
+    *(f"data/receipts/{stage}.json" for stage in ("ingest", "shuffle", "pretrain", "evaluate")),
+)  # fmt: skip
+
+Mutation = tuple[Callable[[Tampering, str], set[str]], str]
+
+MUTATIONS: dict[str, Mutation] = {
+    **{
+        f"{change.__name__} {kind}": (change, pattern)
+        for change in (flip, truncate, append, delete)
+        for kind, pattern in ARTIFACTS.items()
+    },
+    **{f"swap two of {kind}": (swap, ARTIFACTS[kind]) for kind in SEVERAL},
+    **{f"edit a number of {kind}": (edit_number, ARTIFACTS[kind]) for kind in JSON},
+    **{f"change and reseal {one}": (reseal, f"data/{one}/manifest.json") for one in SEALED},
+    **{f"relink {link}": (relink, link) for link in RELINKED},
+    **{f"edit dvc.lock for {path}": (edit_lock, path) for path in LOCKED},
+}
+WARNED = ("delete current receipt", "delete archived manifest", "edit dvc.lock")
+"""Found and named, as a warning: the evidence has it twice, or it only points at evidence."""
+
+
+def test_there_are_more_than_a_hundred_mutations_of_every_kind_of_artifact() -> None:
+    assert len(MUTATIONS) >= 100
+    assert len(ARTIFACTS) >= 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("number", "name"), list(enumerate(MUTATIONS)), ids=list(MUTATIONS))
+def test_a_mutation_is_found_and_the_artifact_named(
+    world: Paths, audit: Audit, number: int, name: str
+) -> None:
+    change, pattern = MUTATIONS[name]
+    grades = (Grade.BLOCK, Grade.WARN) if name.startswith(WARNED) else (Grade.BLOCK,)
+
+    with tampering(world, number) as one:
+        expected = change(one, pattern)
+        try:
+            found = [each.artefact for each in audit().findings if each.grade in grades]
+        except RecordError as refusal:  # without export's receipt there is nothing to start from
+            found = [name for name in expected if name in str(refusal)]
+
+    assert expected
+    for artifact in expected:
+        assert any(each.startswith(artifact) for each in found), (artifact, found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_what_was_undone_and_files_with_other_dates_give_no_finding(
+    world: Paths, audit: Audit
+) -> None:
+    before = audit()
+    for age, path in enumerate(sorted((world.root / "data").rglob("*"))):
+        os.utime(path, (age * 1e5, age * 1e5))
+
+    after = audit()
+
+    assert not [each for each in before.findings if each.grade is not Grade.NOTE]
+    assert after.findings == before.findings
+    assert after.steps == before.steps
+
+
+def test_twenty_clean_runs_give_no_finding_at_all(tmp_path: Path) -> None:
+    for number in range(20):
+        run = Run(root=tmp_path / f"run{number}", mark=f"seed {number}").cycle()
+        report = verify_chain(run.receipts["export"], run.paths, require_sources=True)
+        assert report.findings == (), number
