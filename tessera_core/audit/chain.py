@@ -6,10 +6,25 @@ from typing import Final
 
 from tqdm import tqdm
 
+from tessera_core.audit.absence import absent_signatures, check_overrides
 from tessera_core.audit.checks import Chain, champion_receipts, check_chain
 from tessera_core.audit.evidence import Evidence
-from tessera_core.audit.outputs import RESTORE_LINEAGE, Verified, verify_outputs, verify_sources
-from tessera_core.audit.report import AuditReport, Finding, Grade, Step, in_order
+from tessera_core.audit.outputs import (
+    RESTORE_LINEAGE,
+    Verified,
+    Wanted,
+    verify_outputs,
+    verify_sources,
+)
+from tessera_core.audit.report import (
+    AuditReport,
+    Finding,
+    Grade,
+    Step,
+    concerning,
+    in_order,
+    sources_of,
+)
 from tessera_core.errors import RecordError
 from tessera_core.records.files import digest_json
 from tessera_core.records.paths import Paths
@@ -31,7 +46,9 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 CHAMPION_STAGES: Final = ("pretrain", "evaluate")
 
 
-def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditReport:
+def verify_chain(
+    start: str, paths: Paths, *, require_sources: bool, wanted: Wanted | None = None
+) -> AuditReport:
     """Verify all that a receipt stands on, down to the scenes.
 
     Every receipt is found by its digest and must hash to it; every output and every file of
@@ -43,19 +60,27 @@ def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditRep
         start: Digest of the receipt to start from, usually export's.
         paths: Workspace and root.
         require_sources: Block when a source scene is gone or changed, instead of a note.
+        wanted: Which of the files that manifests list are hashed. Receipts and manifests always
+            are; scenes and label rasters only where all are wanted (None).
     """
     with tqdm(desc="audit", unit="B", unit_scale=True, leave=False, disable=None) as bar:
         evidence = Evidence(paths, bar.update)
         current, findings = _read_current(evidence, paths)
         receipts, faults = _walk(start, current, evidence, paths)
         findings += faults
+        findings += absent_signatures(receipts, paths)
+        findings += check_overrides(receipts, evidence, paths)
         verified: dict[str, Verified] = {}
         # What the workspace holds is read first: earlier runs may share content with it.
         for digest in sorted(receipts, key=lambda digest: digest not in current.values()):
             is_current = digest == current.get(receipts[digest].stage)
-            each, faults = verify_outputs(digest, receipts[digest], is_current, evidence, paths)
-            findings += faults
-            findings += verify_sources(each, evidence, paths, require_sources=require_sources)
+            each, faults = verify_outputs(
+                digest, receipts[digest], is_current, evidence, paths, wanted
+            )
+            findings += concerning(digest, faults)
+            if wanted is None:
+                faults = verify_sources(each, evidence, paths, require_sources=require_sources)
+                findings += concerning(sources_of(digest), faults)
             verified[digest] = each
     findings += check_chain(Chain(start=start, receipts=verified))
     return AuditReport(
@@ -70,7 +95,10 @@ def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditRep
 
 def _read_current(evidence: Evidence, paths: Paths) -> tuple[dict[str, str], list[Finding]]:
     """Return the digest of each stage's current receipt; each must be in the lineage."""
-    current, findings = {}, []
+    current: dict[str, str] = {}
+    findings: list[Finding] = []
+    if not any(paths.receipt(stage).is_file() for stage in UPSTREAM):
+        return current, findings  # nothing ran here: only the lineage is asked
     for stage in UPSTREAM:
         path = paths.receipt(stage)
         found = evidence.digest(path)
@@ -94,6 +122,7 @@ def _read_current(evidence: Evidence, paths: Paths) -> tuple[dict[str, str], lis
                     f"its digest {found.sha256[:12]}",
                     next_step=f"`dvc checkout` brings it back, `tessera {stage}` makes it "
                     f"again; or {RESTORE_LINEAGE}",
+                    concerns=(found.sha256,),
                 )
             )
     return current, findings
@@ -110,12 +139,12 @@ def _walk(
         digest, stage = waiting.pop(0)
         if digest not in receipts:
             receipt, faults = _read(digest, stage, current, evidence, paths)
-            findings += faults
+            findings += concerning(digest, faults)
             if receipt is None:
                 continue
             receipts[digest] = receipt
             links, faults = _links(digest, receipt)
-            findings += faults
+            findings += concerning(digest, faults)
             waiting += links
         if stage is not None and receipts[digest].stage != stage:
             findings.append(
@@ -123,6 +152,7 @@ def _walk(
                     f"{stage} receipt {digest[:12]}",
                     f"it is a receipt of {receipts[digest].stage}, named where one of {stage} "
                     "is due",
+                    digest,
                 )
             )
     return receipts, findings
@@ -162,8 +192,21 @@ def _links(digest: str, receipt: Receipt) -> tuple[list[tuple[str, str]], list[F
     return links, [_broken(label, f"it names no receipt of {name}") for name in missing]
 
 
-def _broken(artefact: str, problem: str) -> Finding:
-    return Finding(grade=Grade.BLOCK, artefact=artefact, problem=problem, next_step=RESTORE_LINEAGE)
+def _broken(artefact: str, problem: str, *concerns: str) -> Finding:
+    return Finding(
+        grade=Grade.BLOCK,
+        artefact=artefact,
+        problem=problem,
+        next_step=RESTORE_LINEAGE,
+        concerns=concerns,
+    )
+
+
+def _verdict(receipt: Receipt) -> str:
+    """Return what the gate of a stage said, as far as the stage is one."""
+    if receipt.stage == "register":
+        return str(receipt.facts.get("decision", {}).get("alias", ""))
+    return str(receipt.facts.get("verdict", ""))
 
 
 def _steps(verified: Mapping[str, Verified]) -> tuple[Step, ...]:
@@ -188,7 +231,7 @@ def _steps(verified: Mapping[str, Verified]) -> tuple[Step, ...]:
                 for name, value in sorted(each.receipt.facts.items())
                 if name.startswith("num_") and isinstance(value, int)
             },
-            verdict=str(each.receipt.facts.get("verdict", "")),
+            verdict=_verdict(each.receipt),
         )
         for each in verified.values()
     ]
