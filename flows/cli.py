@@ -83,7 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, common, "retrain", "run the whole cycle as a Prefect flow", _retrain)
     _add(commands, common, "simulate", "write the embedded default's scenes", _simulate)
     for stage, text in STAGE_HELP.items():
-        _add(commands, common, stage, text, _audit if stage == "audit" else _stage)
+        if stage != "audit":
+            _add(commands, common, stage, text, _stage)
+    _add_audit(commands, common)
     _add_sweep(commands, common)
     _add_versions(commands, common)
     _add_import(commands, common)
@@ -150,6 +152,25 @@ def _add_versions(
     parser.add_argument("version", help="number of the version")
     parser.add_argument("--by", required=True, metavar="NAME", help="who decides")
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why")
+
+
+def _add_audit(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``audit``."""
+    parser = _add(commands, common, "audit", STAGE_HELP["audit"], _audit)
+    parser.add_argument(
+        "subject", nargs="?", metavar="SUBJECT",
+        help="VERSION, NAME/VERSION, NAME@ALIAS, or an export's name or folder "
+        "(default: the current export); its certificate goes to data/audits",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pixel", nargs=2, type=float, metavar=("LON", "LAT"),
+        help="everything behind one pixel of --export, degrees WGS 84",
+    )  # fmt: skip
+    parser.add_argument("--export", metavar="EXPORT", help="the export that holds the pixel")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _add_import(
@@ -360,13 +381,20 @@ def _stage(chosen: argparse.Namespace) -> int:
 
 
 def _audit(chosen: argparse.Namespace) -> int:
+    import json
+
+    from flows.auditing import audit
     from flows.context import load_context
-    from tessera_core.audit.certificate import render_text
-    from tessera_core.audit.stage import audit_workspace
+    from tessera_core.audit.certificate import HTML_NAME, render_text
 
     context = load_context(chosen.root, chosen.overrides)
-    report = audit_workspace(context.config, context.paths)
-    say(render_text(report))
+    report, folder = audit(context, chosen.subject)
+    if chosen.json:
+        say(json.dumps(report.to_dict(), sort_keys=True, indent=1))
+    else:
+        say(render_text(report))
+        if folder is not None:
+            say(f"certificate  {folder / HTML_NAME}")
     return 0 if report.passed else 3
 
 

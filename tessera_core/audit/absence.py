@@ -72,9 +72,7 @@ def _damaged(evidence: Evidence, paths: Paths) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _gaps(
-    overrides: Mapping[str, Override], evidence: Evidence, paths: Paths
-) -> Iterator[Finding]:
+def _gaps(overrides: Mapping[str, Override], evidence: Evidence, paths: Paths) -> Iterator[Finding]:
     for digest, each in sorted(overrides.items()):
         if each.previous is None:
             continue
