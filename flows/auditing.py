@@ -1,9 +1,10 @@
 """``tessera audit``: what the core verifies, and the pointers of MLflow and DVC beside it."""
 
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from flows.context import Context
@@ -16,8 +17,11 @@ from tessera_core.audit.pointers import (
     pointers_gone,
 )
 from tessera_core.audit.report import AuditReport, Finding, in_order
-from tessera_core.audit.subject import Subject, find_subject, find_version
+from tessera_core.audit.subject import Subject, find_export, find_subject, find_version
 from tessera_core.errors import InputError, RecordError
+
+if TYPE_CHECKING:
+    from tessera_core.audit.pixel import PixelReport
 
 REGISTRY: Final = "registry"
 CONNECT_TIMEOUT_S: Final = 3.0
@@ -50,6 +54,24 @@ def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | 
     report = with_pointers(report, context, model)
     write_report(report, subject.certificate)
     return report, subject.certificate
+
+
+def audit_one_pixel(
+    context: Context, subject: str | None, export: str | None, pixel: Sequence[float] | None
+) -> "PixelReport":
+    """Say what one pixel of an export stands on; MLflow is not asked, so that it takes no time.
+
+    Raises:
+        InputError: Not exactly a pixel and its export were named, or they do not exist.
+    """
+    from tessera_core.audit.pixel import audit_pixel
+
+    if subject is not None or export is None or pixel is None:
+        raise InputError(
+            "name a pixel and its export, and nothing else: "
+            "`tessera audit --pixel LON LAT --export EXPORT`"
+        )
+    return audit_pixel(find_export(export, context.paths), *pixel)
 
 
 def with_pointers(report: AuditReport, context: Context, model_name: str) -> AuditReport:

@@ -3,9 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from flows.console import complain, say, say_stage, say_summary
 from tessera_core import __version__
+
+if TYPE_CHECKING:
+    from flows.context import Context
 
 EXAMPLES = """\
 examples:
@@ -388,6 +392,8 @@ def _audit(chosen: argparse.Namespace) -> int:
     from tessera_core.audit.certificate import HTML_NAME, render_text
 
     context = load_context(chosen.root, chosen.overrides)
+    if chosen.pixel or chosen.export:
+        return _audit_pixel(chosen, context)
     report, folder = audit(context, chosen.subject)
     if chosen.json:
         say(json.dumps(report.to_dict(), sort_keys=True, indent=1))
@@ -396,6 +402,21 @@ def _audit(chosen: argparse.Namespace) -> int:
         if folder is not None:
             say(f"certificate  {folder / HTML_NAME}")
     return 0 if report.passed else 3
+
+
+def _audit_pixel(chosen: argparse.Namespace, context: "Context") -> int:
+    import json
+
+    from flows.auditing import audit_one_pixel
+    from tessera_core.audit.pixel_text import render_pixel
+
+    found = audit_one_pixel(context, chosen.subject, chosen.export, chosen.pixel)
+    say(
+        json.dumps(found.to_dict(), sort_keys=True, indent=1)
+        if chosen.json
+        else render_pixel(found)
+    )
+    return 0 if found.audit.passed else 3
 
 
 def _ui(chosen: argparse.Namespace) -> int:

@@ -46,9 +46,7 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 CHAMPION_STAGES: Final = ("pretrain", "evaluate")
 
 
-def verify_chain(
-    start: str, paths: Paths, *, require_sources: bool, wanted: Wanted | None = None
-) -> AuditReport:
+def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditReport:
     """Verify all that a receipt stands on, down to the scenes.
 
     Every receipt is found by its digest and must hash to it; every output and every file of
@@ -60,6 +58,19 @@ def verify_chain(
         start: Digest of the receipt to start from, usually export's.
         paths: Workspace and root.
         require_sources: Block when a source scene is gone or changed, instead of a note.
+    """
+    return walk_chain(start, paths, require_sources=require_sources)[0]
+
+
+def walk_chain(
+    start: str, paths: Paths, *, require_sources: bool = False, wanted: Wanted | None = None
+) -> tuple[AuditReport, Chain]:
+    """Verify as ``verify_chain`` does, and return what was found for each receipt, too.
+
+    Args:
+        start: Digest of the receipt to start from.
+        paths: Workspace and root.
+        require_sources: As in ``verify_chain``.
         wanted: Which of the files that manifests list are hashed. Receipts and manifests always
             are; scenes and label rasters only where all are wanted (None).
     """
@@ -82,8 +93,9 @@ def verify_chain(
                 faults = verify_sources(each, evidence, paths, require_sources=require_sources)
                 findings += concerning(sources_of(digest), faults)
             verified[digest] = each
-    findings += check_chain(Chain(start=start, receipts=verified))
-    return AuditReport(
+    chain = Chain(start=start, receipts=verified)
+    findings += check_chain(chain)
+    report = AuditReport(
         start=start,
         subject=dict(receipts[start].facts) if start in receipts else {},
         findings=in_order(findings),
@@ -91,6 +103,7 @@ def verify_chain(
         num_files=evidence.num_files,
         num_bytes=evidence.num_bytes,
     )
+    return report, chain
 
 
 def _read_current(evidence: Evidence, paths: Paths) -> tuple[dict[str, str], list[Finding]]:

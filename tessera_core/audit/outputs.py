@@ -18,8 +18,8 @@ RESTORE_LINEAGE: Final = (
     "restore data/lineage from a backup or another clone; it is small and only ever grows"
 )
 
-Wanted = Callable[[str], bool]
-"""Whether a listed file, by its path relative to the workspace, is to be hashed."""
+Wanted = Callable[[str, str], bool]
+"""Whether a listed file is to be hashed: digest of the receipt, path relative to the workspace."""
 
 PUBLISHED: Final = "export"
 """The stage whose outputs never change and stay where they are, whatever runs later."""
@@ -101,7 +101,9 @@ def verify_outputs(
                 findings.append(_block(evidence.name(found), str(error), RESTORE_LINEAGE))
                 continue
             manifests[entry.path] = manifest
-            waiting += [each for each in _listed(entry.path, manifest) if _is_wanted(each, wanted)]
+            waiting += [
+                each for each in _listed(entry.path, manifest) if _is_wanted(digest, each, wanted)
+            ]
             if in_place and wanted is None:
                 findings += _strays(place.parent, manifest, evidence)
     findings += _check_archive(receipt, evidence, paths)
@@ -208,9 +210,9 @@ def _listed(manifest_path: str, manifest: Manifest) -> list[tuple[FileDigest, st
     ]
 
 
-def _is_wanted(listed: tuple[FileDigest, str], wanted: Wanted | None) -> bool:
+def _is_wanted(digest: str, listed: tuple[FileDigest, str], wanted: Wanted | None) -> bool:
     path = listed[0].path
-    return wanted is None or path.endswith(f"/{MANIFEST_NAME}") or wanted(path)
+    return wanted is None or path.endswith(f"/{MANIFEST_NAME}") or wanted(digest, path)
 
 
 def _check_old_record(
