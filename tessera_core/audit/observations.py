@@ -61,15 +61,11 @@ def read_observations(
     Raises:
         RecordError: A table is unreadable.
     """
-    wanted = [("row", "=", row), ("column", "=", column)]
-    try:
-        found = pq.read_table(samples, filters=wanted, partitioning=None).to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise RecordError(f"cannot read {samples}: {error}") from error
-    if not found:
+    pixel = _read_pixel(samples, row, column)
+    if pixel is None:
         return None
     known = _scenes_by_date(read_table(scenes, SCENES), radar_collection)
-    seen = list(_observations(found[0], known, year))
+    seen = list(_observations(pixel, known, year))
     return [*seen, *_unseen(known, {(each.sensor, each.acquired) for each in seen})]
 
 
@@ -77,6 +73,29 @@ def sample_names(tile: str, year: int) -> tuple[str, str]:
     """Return the paths of a tile's samples and scenes table in a workspace."""
     folder = f"data/samples/tile={tile}/window={year}"
     return f"{folder}/{SAMPLES_NAME}", f"{folder}/{SCENES_NAME}"
+
+
+def _read_pixel(samples: Path, row: int, column: int) -> dict[str, Any] | None:
+    """Return the row of one pixel, reading only the row groups that can hold it.
+
+    As plain Python values: filters, scalars and numpy conversions of pyarrow import pandas.
+    """
+    try:
+        with pq.ParquetFile(samples) as file:
+            place = file.schema_arrow.get_field_index("row")
+            for group in range(file.num_row_groups):
+                known = file.metadata.row_group(group).column(place).statistics
+                if known is not None and not known.min <= row <= known.max:
+                    continue
+                positions = file.read_row_group(group, columns=["row", "column"])
+                pixels = [positions[name].to_pylist() for name in ("row", "column")]
+                for index, here in enumerate(zip(*pixels, strict=True)):
+                    if here == (row, column):
+                        table = file.read_row_group(group, use_threads=False)
+                        return dict(table.slice(index, 1).to_pylist()[0])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RecordError(f"cannot read {samples}: {error}") from error
+    return None
 
 
 def _scenes_by_date(table: pa.Table, radar_collection: str) -> dict[tuple[str, str], list[str]]:
