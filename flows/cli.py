@@ -3,11 +3,15 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from flows.cli_lineage import add_lineage_commands
 from flows.console import complain, say, say_stage, say_summary
 from flows.parsers import Commands, add_command
 from tessera_core import __version__
+
+if TYPE_CHECKING:
+    from flows.context import Context
 
 EXAMPLES = """\
 examples:
@@ -88,7 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_command(commands, common, "retrain", "run the whole cycle as a Prefect flow", _retrain)
     add_command(commands, common, "simulate", "write the embedded default's scenes", _simulate)
     for stage, text in STAGE_HELP.items():
-        add_command(commands, common, stage, text, _audit if stage == "audit" else _stage)
+        if stage != "audit":
+            add_command(commands, common, stage, text, _stage)
+    _add_audit(commands, common)
     _add_sweep(commands, common)
     _add_versions(commands, common)
     _add_import(commands, common)
@@ -143,6 +149,25 @@ def _add_versions(
     parser.add_argument("version", help="number of the version")
     parser.add_argument("--by", required=True, metavar="NAME", help="who decides")
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why")
+
+
+def _add_audit(
+    commands: Commands,
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``audit``."""
+    parser = add_command(commands, common, "audit", STAGE_HELP["audit"], _audit)
+    parser.add_argument(
+        "subject", nargs="?", metavar="SUBJECT",
+        help="VERSION, NAME/VERSION, NAME@ALIAS, or an export's name or folder "
+        "(default: the current export); its certificate goes to data/audits",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pixel", nargs=2, type=float, metavar=("LON", "LAT"),
+        help="everything behind one pixel of --export, degrees WGS 84",
+    )  # fmt: skip
+    parser.add_argument("--export", metavar="EXPORT", help="the export that holds the pixel")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _add_import(
@@ -355,14 +380,38 @@ def _stage(chosen: argparse.Namespace) -> int:
 
 
 def _audit(chosen: argparse.Namespace) -> int:
+    import json
+
+    from flows.auditing import audit
     from flows.context import load_context
-    from tessera_core.audit.certificate import render_text
-    from tessera_core.audit.stage import audit_workspace
+    from tessera_core.audit.certificate import HTML_NAME, render_text
 
     context = load_context(chosen.root, chosen.overrides)
-    report = audit_workspace(context.config, context.paths)
-    say(render_text(report))
+    if chosen.pixel or chosen.export:
+        return _audit_pixel(chosen, context)
+    report, folder = audit(context, chosen.subject)
+    if chosen.json:
+        say(json.dumps(report.to_dict(), sort_keys=True, indent=1))
+    else:
+        say(render_text(report))
+        if folder is not None:
+            say(f"certificate  {folder / HTML_NAME}")
     return 0 if report.passed else 3
+
+
+def _audit_pixel(chosen: argparse.Namespace, context: "Context") -> int:
+    import json
+
+    from flows.auditing import audit_one_pixel
+    from tessera_core.audit.pixel_text import render_pixel
+
+    found = audit_one_pixel(context, chosen.subject, chosen.export, chosen.pixel)
+    say(
+        json.dumps(found.to_dict(), sort_keys=True, indent=1)
+        if chosen.json
+        else render_pixel(found)
+    )
+    return 0 if found.audit.passed else 3
 
 
 def _ui(chosen: argparse.Namespace) -> int:

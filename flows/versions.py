@@ -98,6 +98,7 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
         InputError: There is no such version, it was never scored, or name or reason are empty.
     """
     from flows.adapters.registry import MlflowRegistry
+    from tessera_core.audit.lineage import last_override, overrides_of
     from tessera_core.register.gate import CHAMPION, describe_override
 
     name = context.config.register.model_name
@@ -114,6 +115,7 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
             f"{name} version {version} was never scored, so export and audit could not follow it; "
             "score it in a run first (`pretrain.imported`, `tessera register`)"
         )
+    overrides = overrides_of(context.paths.lineage)
     record = {
         "kind": "override",
         "model_name": name,
@@ -121,6 +123,8 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
         "model_digest": chosen.model_digest,
         "evaluate": chosen.receipt,
         "before": None if before is None else before.version,
+        # Two decisions of the same words are two records, and their order can be told.
+        "previous": last_override(overrides, name),
         "by": by.strip(),
         "reason": reason.strip(),
     }

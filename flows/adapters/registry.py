@@ -122,6 +122,10 @@ class MlflowRegistry:
         """Return the id of the run that made a version."""
         return str(self._client.get_model_version(self._name, version).run_id)
 
+    def tags(self) -> dict[str, dict[str, str]]:
+        """Return the tags of every version."""
+        return {str(version.version): dict(version.tags) for version in self._versions()}
+
     def log_scores(self, version: str, scores: Mapping[str, float]) -> None:
         """Show scores on a version's own page; versions of other tools have no such page."""
         found = self._client.get_model_version(self._name, version)

@@ -7,11 +7,26 @@ from typing import Final
 
 from tqdm import tqdm
 
+from tessera_core.audit.absence import absent_signatures, check_overrides
 from tessera_core.audit.checks import Chain, champion_receipts, check_chain
 from tessera_core.audit.evidence import Evidence
-from tessera_core.audit.outputs import RESTORE_LINEAGE, Verified, verify_outputs, verify_sources
-from tessera_core.audit.pointers import check_pointers
-from tessera_core.audit.report import AuditReport, Finding, Grade, Step, in_order
+from tessera_core.audit.locks import check_locks
+from tessera_core.audit.outputs import (
+    RESTORE_LINEAGE,
+    Verified,
+    Wanted,
+    verify_outputs,
+    verify_sources,
+)
+from tessera_core.audit.report import (
+    AuditReport,
+    Finding,
+    Grade,
+    Step,
+    concerning,
+    in_order,
+    sources_of,
+)
 from tessera_core.errors import RecordError
 from tessera_core.records.files import digest_json
 from tessera_core.records.paths import Paths
@@ -46,22 +61,45 @@ def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditRep
         paths: Workspace and root.
         require_sources: Block when a source scene is gone or changed, instead of a note.
     """
+    return walk_chain(start, paths, require_sources=require_sources)[0]
+
+
+def walk_chain(
+    start: str, paths: Paths, *, require_sources: bool = False, wanted: Wanted | None = None
+) -> tuple[AuditReport, Chain]:
+    """Verify as ``verify_chain`` does, and return what was found for each receipt, too.
+
+    Args:
+        start: Digest of the receipt to start from.
+        paths: Workspace and root.
+        require_sources: As in ``verify_chain``.
+        wanted: Which of the files that manifests list are hashed. Receipts and manifests always
+            are; scenes and label rasters only where all are wanted (None).
+    """
     with tqdm(desc="audit", unit="B", unit_scale=True, leave=False, disable=None) as bar:
         evidence = Evidence(paths, bar.update)
         current, findings = _read_current(evidence, paths)
         receipts, faults = _walk(start, current, evidence, paths)
         findings += faults
+        findings += absent_signatures(receipts, paths)
+        findings += check_overrides(receipts, evidence, paths)
         verified: dict[str, Verified] = {}
         # What the workspace holds is read first: earlier runs may share content with it.
         for digest in sorted(receipts, key=lambda digest: digest not in current.values()):
             is_current = digest == current.get(receipts[digest].stage)
-            each, faults = verify_outputs(digest, receipts[digest], is_current, evidence, paths)
-            findings += faults
-            findings += verify_sources(each, evidence, paths, require_sources=require_sources)
+            each, faults = verify_outputs(
+                digest, receipts[digest], is_current, evidence, paths, wanted
+            )
+            findings += concerning(digest, faults)
+            if wanted is None:
+                faults = verify_sources(each, evidence, paths, require_sources=require_sources)
+                findings += concerning(sources_of(digest), faults)
             verified[digest] = each
-    findings += check_chain(Chain(start=start, receipts=verified))
-    findings += check_pointers(evidence, paths)
-    return AuditReport(
+    chain = Chain(start=start, receipts=verified)
+    findings += check_chain(chain)
+    if wanted is None:
+        findings += check_locks(evidence, paths)
+    report = AuditReport(
         start=start,
         subject=dict(receipts[start].facts) if start in receipts else {},
         findings=in_order(findings),
@@ -69,11 +107,15 @@ def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditRep
         num_files=evidence.num_files,
         num_bytes=evidence.num_bytes,
     )
+    return report, chain
 
 
 def _read_current(evidence: Evidence, paths: Paths) -> tuple[dict[str, str], list[Finding]]:
     """Return the digest of each stage's current receipt; each must be in the lineage."""
-    current, findings = {}, []
+    current: dict[str, str] = {}
+    findings: list[Finding] = []
+    if not any(paths.receipt(stage).is_file() for stage in UPSTREAM):
+        return current, findings  # nothing ran here: only the lineage is asked
     for stage in UPSTREAM:
         path = paths.receipt(stage)
         found = evidence.digest(path)
@@ -99,6 +141,7 @@ def _read_current(evidence: Evidence, paths: Paths) -> tuple[dict[str, str], lis
                     f"its digest {found.sha256[:12]}",
                     next_step=f"`dvc checkout` brings it back, `tessera {stage}` makes it "
                     f"again; or {RESTORE_LINEAGE}",
+                    concerns=(found.sha256,),
                 )
             )
     return current, findings
@@ -123,12 +166,12 @@ def _walk(
         digest, stage = waiting.pop(0)
         if digest not in receipts:
             receipt, faults = _read(digest, stage, current, evidence, paths)
-            findings += faults
+            findings += concerning(digest, faults)
             if receipt is None:
                 continue
             receipts[digest] = receipt
             links, faults = _links(digest, receipt)
-            findings += faults
+            findings += concerning(digest, faults)
             waiting += links
         if stage is not None and receipts[digest].stage != stage:
             findings.append(
@@ -136,6 +179,7 @@ def _walk(
                     f"{stage} receipt {digest[:12]}",
                     f"it is a receipt of {receipts[digest].stage}, named where one of {stage} "
                     "is due",
+                    digest,
                 )
             )
     return receipts, findings
@@ -175,8 +219,21 @@ def _links(digest: str, receipt: Receipt) -> tuple[list[tuple[str, str]], list[F
     return links, [_broken(label, f"it names no receipt of {name}") for name in missing]
 
 
-def _broken(artefact: str, problem: str) -> Finding:
-    return Finding(grade=Grade.BLOCK, artefact=artefact, problem=problem, next_step=RESTORE_LINEAGE)
+def _broken(artefact: str, problem: str, *concerns: str) -> Finding:
+    return Finding(
+        grade=Grade.BLOCK,
+        artefact=artefact,
+        problem=problem,
+        next_step=RESTORE_LINEAGE,
+        concerns=concerns,
+    )
+
+
+def _verdict(receipt: Receipt) -> str:
+    """Return what the gate of a stage said, as far as the stage is one."""
+    if receipt.stage == "register":
+        return str(receipt.facts.get("decision", {}).get("alias", ""))
+    return str(receipt.facts.get("verdict", ""))
 
 
 def _steps(verified: Mapping[str, Verified]) -> tuple[Step, ...]:
@@ -201,7 +258,7 @@ def _steps(verified: Mapping[str, Verified]) -> tuple[Step, ...]:
                 for name, value in sorted(each.receipt.facts.items())
                 if name.startswith("num_") and isinstance(value, int)
             },
-            verdict=str(each.receipt.facts.get("verdict", "")),
+            verdict=_verdict(each.receipt),
         )
         for each in verified.values()
     ]

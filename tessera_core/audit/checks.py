@@ -145,7 +145,7 @@ def _scenes(chain: Chain) -> Iterator[Finding]:
             try:
                 table = read_table(path, SCENES)
             except RecordError as error:
-                yield _named(Grade.BLOCK, name, str(error), "run `tessera ingest` again")
+                yield _named(Grade.BLOCK, name, str(error), "run `tessera ingest` again", each)
                 continue
             rows = zip(table["href"].to_pylist(), table["sha256"].to_pylist(), strict=True)
             local = {(href, sha256) for href, sha256 in rows if "://" not in href}
@@ -157,22 +157,24 @@ def _scenes(chain: Chain) -> Iterator[Finding]:
                     f"{len(strange)} scenes, as {strange[0]}, are not the sources that the "
                     "ingest receipt lists",
                     "run `tessera ingest` again",
+                    each,
                 )
 
 
 def _code(chain: Chain) -> Iterator[Finding]:
     """Code without a clean commit can be named, but not fetched again."""
-    stages: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    stages: dict[tuple[str, bool], list[Verified]] = defaultdict(list)
     for each in chain.receipts.values():
-        stages[each.receipt.code.commit, each.receipt.code.dirty].append(each.receipt.stage)
-    for (commit, is_dirty), names in sorted(stages.items()):
-        artefact = f"code of {', '.join(names)}"
+        stages[each.receipt.code.commit, each.receipt.code.dirty].append(each)
+    for (commit, is_dirty), about in sorted(stages.items(), key=lambda item: item[0]):
+        artefact = f"code of {', '.join(each.receipt.stage for each in about)}"
         if commit == UNKNOWN_COMMIT:
             yield _named(
                 Grade.WARN,
                 artefact,
                 "the git commit is unknown; only the digest of the sources is",
                 "run from a git checkout",
+                *about,
             )
         elif is_dirty:
             yield _named(
@@ -180,6 +182,7 @@ def _code(chain: Chain) -> Iterator[Finding]:
                 artefact,
                 f"the code was changed since commit {commit[:12]}",
                 "commit, then run again",
+                *about,
             )
 
 
@@ -229,8 +232,15 @@ def _block(each: Verified, problem: str, next_step: str) -> Finding:
 
 
 def _finding(grade: Grade, each: Verified, problem: str, next_step: str) -> Finding:
-    return _named(grade, f"{each.receipt.stage} receipt {each.digest[:12]}", problem, next_step)
+    artefact = f"{each.receipt.stage} receipt {each.digest[:12]}"
+    return _named(grade, artefact, problem, next_step, each)
 
 
-def _named(grade: Grade, artefact: str, problem: str, next_step: str) -> Finding:
-    return Finding(grade=grade, artefact=artefact, problem=problem, next_step=next_step)
+def _named(grade: Grade, artefact: str, problem: str, next_step: str, *about: Verified) -> Finding:
+    return Finding(
+        grade=grade,
+        artefact=artefact,
+        problem=problem,
+        next_step=next_step,
+        concerns=tuple(each.digest for each in about),
+    )

@@ -1,6 +1,7 @@
 """Verify the files of one receipt: its outputs, what their manifests list, and its sources."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 from tessera_core.audit.evidence import Evidence
 from tessera_core.audit.report import Finding, Grade
 from tessera_core.errors import RecordError
-from tessera_core.records.files import FileDigest, read_json
+from tessera_core.records.files import FileDigest, indented_json, read_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
@@ -16,6 +17,15 @@ from tessera_core.records.receipt import Receipt
 RESTORE_LINEAGE: Final = (
     "restore data/lineage from a backup or another clone; it is small and only ever grows"
 )
+
+Wanted = Callable[[str, str], bool]
+"""Whether a listed file is to be hashed: digest of the receipt, path relative to the workspace."""
+
+PUBLISHED: Final = "export"
+"""The stage whose outputs never change and stay where they are, whatever runs later."""
+
+REGISTRATION: Final = "data/registration/registration.json"
+CARD: Final = "data/registration/card.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +52,27 @@ class Verified:
 
 
 def verify_outputs(
-    digest: str, receipt: Receipt, is_current: bool, evidence: Evidence, paths: Paths
+    digest: str,
+    receipt: Receipt,
+    is_current: bool,
+    evidence: Evidence,
+    paths: Paths,
+    wanted: Wanted | None,
 ) -> tuple[Verified, list[Finding]]:
     """Find every output of a receipt and every file that its manifests list.
 
     A current receipt promises what is in the workspace now. A receipt of an earlier run only
-    promises that its content can still be brought back.
+    promises that its content can still be brought back, but for what was published.
+
+    Args:
+        digest: Digest of the receipt.
+        receipt: It.
+        is_current: Whether it is the workspace's current one of its stage.
+        evidence: What was read.
+        paths: Workspace and root.
+        wanted: Which listed files to look at; all when None.
     """
+    in_place = is_current or receipt.stage == PUBLISHED
     findings: list[Finding] = []
     manifests: dict[str, Manifest] = {}
     files: dict[str, Path] = {}
@@ -62,7 +86,10 @@ def verify_outputs(
             continue
         seen.add(entry)
         place = paths.workspace / entry.path
-        found, problems = _locate(entry, place, witness, receipt.stage, is_current, evidence)
+        if not in_place and entry.path in (REGISTRATION, CARD):
+            findings += _check_old_record(entry, receipt, place, evidence)
+            continue
+        found, problems = _locate(entry, place, witness, receipt.stage, in_place, evidence)
         findings += problems
         if found is None:
             continue
@@ -74,8 +101,10 @@ def verify_outputs(
                 findings.append(_block(evidence.name(found), str(error), RESTORE_LINEAGE))
                 continue
             manifests[entry.path] = manifest
-            waiting += _listed(entry.path, manifest)
-            if is_current:
+            waiting += [
+                each for each in _listed(entry.path, manifest) if _is_wanted(digest, each, wanted)
+            ]
+            if in_place and wanted is None:
                 findings += _strays(place.parent, manifest, evidence)
     findings += _check_archive(receipt, evidence, paths)
     verified = Verified(
@@ -138,12 +167,12 @@ def _locate(
     place: Path,
     witness: str,
     stage: str,
-    is_current: bool,
+    in_place: bool,
     evidence: Evidence,
 ) -> tuple[Path | None, list[Finding]]:
     """Return where an output is, and what is wrong with it."""
     name = evidence.name(place)
-    if not is_current:
+    if not in_place:
         found = evidence.find(entry, place)
         problem = (
             f"the content that {witness} of an earlier run names is in no workspace, not in "
@@ -179,6 +208,29 @@ def _listed(manifest_path: str, manifest: Manifest) -> list[tuple[FileDigest, st
         )
         for entry in manifest.files
     ]
+
+
+def _is_wanted(digest: str, listed: tuple[FileDigest, str], wanted: Wanted | None) -> bool:
+    path = listed[0].path
+    return wanted is None or path.endswith(f"/{MANIFEST_NAME}") or wanted(digest, path)
+
+
+def _check_old_record(
+    entry: FileDigest, receipt: Receipt, place: Path, evidence: Evidence
+) -> list[Finding]:
+    """Verify the registration of an earlier run, whose place the next one takes.
+
+    The receipt holds all that the record said, so its bytes can be written again. The card says
+    the same to people, and is not kept.
+    """
+    if entry.path == CARD:
+        return []
+    record = {name: value for name, value in receipt.facts.items() if name != "champion_receipts"}
+    content = indented_json(record)
+    if hashlib.sha256(content).hexdigest() == entry.sha256 or evidence.find(entry, place):
+        return []
+    problem = "an earlier registration is not what its receipt says it was"
+    return [_block(evidence.name(place), problem, RESTORE_LINEAGE)]
 
 
 def _strays(folder: Path, manifest: Manifest, evidence: Evidence) -> list[Finding]:

@@ -1,86 +1,317 @@
-"""What DVC's lock and pointer files say of outputs: pointers, checked against the evidence."""
+"""Pointers compared with receipts: what a registry and a lock file say, given as plain values.
 
-from collections.abc import Iterator
-from pathlib import Path
+Pointers are never evidence. One that disagrees with the receipts was edited by somebody; one
+that is gone takes nothing away from the evidence.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from tessera_core.audit.evidence import Evidence
+from tessera_core.audit.absence import RESTORE_DECISION
+from tessera_core.audit.lineage import Override, last_override, overrides_of, receipts_of
+from tessera_core.audit.outputs import RESTORE_LINEAGE
 from tessera_core.audit.report import Finding, Grade
-from tessera_core.errors import ConfigError, RecordError
-from tessera_core.records.dvc import folder_address
-from tessera_core.records.files import digest_file, read_json
+from tessera_core.errors import RecordError
+from tessera_core.records.files import read_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
-from tessera_core.records.paths import Paths
-from tessera_core.records.typed import read_yaml
+from tessera_core.records.receipt import Receipt
 
+# As register and promote write them; stated here too, since an audit does not ask what it audits.
+DIGEST_TAG: Final = "tessera.model_digest"
+PRETRAIN_TAG: Final = "tessera.receipt.pretrain"
+EVALUATE_TAG: Final = "tessera.receipt.evaluate"
+COMMIT_TAG: Final = "tessera.git_commit"
+DIRTY_TAG: Final = "tessera.git_dirty"
+SIMULATED_TAG: Final = "tessera.simulated"
+REASONS_TAG: Final = "tessera.reasons"
+OVERRIDE_TAG: Final = "tessera.override"
+OVERRIDE_RECEIPT_TAG: Final = "tessera.receipt.override"
+CHAMPION: Final = "champion"
+
+RESTORE_TAG: Final = "set it back to what the receipts say, and find out who changed it"
 LOCK_NAME: Final = "dvc.lock"
+PARAMS_NAME: Final = "params.yaml"
 
 
-def check_pointers(evidence: Evidence, paths: Paths) -> Iterator[Finding]:
-    """Warn of a md5 that belongs to nothing that was ever made here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryState:
+    """What the model registry says now."""
 
-    One that is older than the workspace is none of these: DVC stores outputs after they are made.
-    A warning, for a fresh clone that runs everything anew looks the same. Folders without a
-    manifest of their own (training figures, all exports) cannot be checked by receipts.
-    """
-    for lock in _lock_files(paths):
-        try:
-            outs = list(_outs(read_yaml(lock, "`git checkout` brings it back"), lock.parent))
-        except (ConfigError, KeyError, TypeError, AttributeError) as error:
-            yield _warn(evidence.name(lock), f"it cannot be read: {error}")
-            continue
-        for place, md5 in outs:
-            current = _address(place, evidence)
-            if current in (None, md5) or (paths.dvc_cache / md5[:2] / md5[2:]).is_file():
-                continue
-            if md5 not in _addresses(paths.lineage):
-                name = evidence.name(place)
-                yield _warn(evidence.name(lock), f"the md5 {md5[:12]} of {name} is of nothing here")
+    model_name: str
+    """Which model."""
+
+    champion: str | None
+    """Version behind the champion alias, None where there is no alias."""
+
+    tags: Mapping[str, Mapping[str, str]]
+    """Version -> its tags."""
 
 
-def _lock_files(paths: Paths) -> list[Path]:
-    if paths.workspace == paths.root:
-        return [path for path in (paths.root / LOCK_NAME,) if path.is_file()]
-    return sorted(paths.data.glob("*.dvc"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What the receipts say of one model name."""
+
+    registered: tuple[Receipt, ...]
+    receipts: Mapping[str, Receipt]
+    overrides: Mapping[str, Override]
+    last: str | None
 
 
-def _outs(content: dict[str, Any], folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the place and md5 of every output in a lock or a pointer file."""
-    for stage in content.get("stages", {"": content}).values():
-        for out in stage.get("outs", ()):
-            yield folder / out["path"], str(out["md5"])
-
-
-def _address(place: Path, evidence: Evidence) -> str | None:
-    """Return DVC's md5 of what lies at a place, None where receipts do not tell of it."""
-    path = place / MANIFEST_NAME if place.is_dir() else place
-    found = evidence.digest(path)
-    if found is None or path == place:
-        return None if found is None else found.md5
-    return _folder_address(path, found.md5)
-
-
-def _addresses(lineage: Path) -> set[str]:
-    """Return the md5 of every receipt and every artifact folder that the lineage knows."""
-    known = set()
-    for path in lineage.glob("*.json"):
-        md5 = digest_file(path, lineage).md5
-        known |= {md5, _folder_address(path, md5) or md5}
-    return known
-
-
-def _folder_address(path: Path, md5: str) -> str | None:
-    try:
-        return folder_address(Manifest.from_dict(read_json(path), path), md5)
-    except RecordError:
-        return None
-
-
-def _warn(artefact: str, problem: str) -> Finding:
+def pointers_gone(what: str, why: str) -> Finding:
+    """Return the note that a store of pointers cannot be asked."""
     return Finding(
-        grade=Grade.WARN,
+        grade=Grade.NOTE,
+        artefact=what,
+        problem=f"its pointers are gone: {why}. The receipts are verified without them",
+        next_step="restore it from a backup, or go on without it; no evidence is lost",
+    )
+
+
+def check_registry(state: RegistryState, lineage: Path) -> list[Finding]:
+    """Return what the registry says differently than the receipts and the decisions of people."""
+    overrides = overrides_of(lineage)
+    known = _Known(
+        registered=tuple(
+            receipt
+            for receipt in receipts_of("register", lineage).values()
+            if receipt.facts.get("model_name") == state.model_name and _candidate(receipt)
+        ),
+        receipts=receipts_of("pretrain", lineage) | receipts_of("evaluate", lineage),
+        overrides={
+            digest: each
+            for digest, each in overrides.items()
+            if each.model_name == state.model_name
+        },
+        last=last_override(overrides, state.model_name),
+    )
+    if not known.registered:
+        return []
+    if not state.tags:
+        why = f"it knows no version of {state.model_name}"
+        return [pointers_gone("registry", why)]
+    findings = [
+        finding
+        for version in sorted({str(_candidate(each)["version"]) for each in known.registered})
+        for finding in _check_version(version, state, known)
+    ]
+    return [*findings, *_check_alias(state, known)]
+
+
+def _check_version(version: str, state: RegistryState, known: _Known) -> Iterator[Finding]:
+    tags = state.tags.get(version)
+    name = f"{state.model_name}/{version}"
+    if tags is None:
+        yield pointers_gone(f"registry {name}", "the version was deleted")
+        return
+    decided = [each for each in known.registered if _candidate(each)["version"] == version]
+    own = [each for each in decided if _candidate(each)["model_digest"] == tags.get(DIGEST_TAG)]
+    expected = _expected_tags(own or decided, known)
+    if not own:
+        expected = {DIGEST_TAG: expected[DIGEST_TAG]}  # the rest would be another model's
+    decisions = {
+        digest: each for digest, each in known.overrides.items() if each.version == version
+    }
+    sentences = {each.sentence for each in decisions.values()}
+    if REASONS_TAG in expected:
+        expected[REASONS_TAG] = expected[REASONS_TAG] | sentences
+    # Blank or absent where the rule decided after the person.
+    for tag, allowed in ((OVERRIDE_TAG, sentences), (OVERRIDE_RECEIPT_TAG, set(decisions))):
+        if tags.get(tag):
+            expected[tag] = allowed
+    for tag, values in sorted(expected.items()):
+        if tags.get(tag) not in values:
+            yield _edited(f"registry {name}, tag {tag}", tags.get(tag), values, RESTORE_TAG)
+
+
+def _expected_tags(decided: Iterable[Receipt], known: _Known) -> dict[str, set[str]]:
+    """Return the values that each tag of a version may have."""
+    expected: dict[str, set[str]] = {}
+    recorded: dict[str, set[str]] = {}
+    for receipt in decided:
+        candidate = _candidate(receipt)
+        values = {
+            DIGEST_TAG: candidate["model_digest"],
+            PRETRAIN_TAG: candidate["pretrain"],
+            EVALUATE_TAG: candidate["evaluate"],
+            REASONS_TAG: "; ".join(receipt.facts["decision"]["reasons"]),
+        }
+        trained = known.receipts.get(candidate["pretrain"])
+        if trained is not None:
+            values[COMMIT_TAG] = trained.code.commit
+            values[DIRTY_TAG] = str(trained.code.dirty).lower()
+        scored = known.receipts.get(candidate["evaluate"])
+        if scored is not None and "simulated" in scored.facts:
+            values[SIMULATED_TAG] = str(scored.facts["simulated"]).lower()
+        for tag, value in values.items():
+            expected.setdefault(tag, set()).add(str(value))
+        for tag, value in (receipt.facts.get("tags") or {}).items():
+            recorded.setdefault(tag, set()).add(str(value))
+    # What register wrote down that it told the registry is the last word.
+    return expected | recorded
+
+
+def _check_alias(state: RegistryState, known: _Known) -> Iterator[Finding]:
+    expected = _possible_champions(known)
+    artefact = f"registry {state.model_name}, alias {CHAMPION}"
+    if state.champion not in expected:
+        yield _edited(
+            artefact, state.champion, expected,
+            "point it back, and find out who moved it; a person who means it uses "
+            "`tessera promote`",
+        )  # fmt: skip
+        return
+    last = known.overrides.get(known.last or "")
+    if last is None or last.version != state.champion:
+        return
+    is_told = state.tags.get(last.version, {}).get(OVERRIDE_TAG)
+    by_rule = any(_takes_over(each, last.version) for each in known.registered)
+    if not is_told and not by_rule:
+        yield _edited(
+            f"registry {state.model_name}/{last.version}, tag {OVERRIDE_TAG}", is_told,
+            {last.sentence}, RESTORE_DECISION,
+        )  # fmt: skip
+
+
+def _possible_champions(known: _Known) -> set[str]:
+    """Return the versions that may serve, from the newest registration and what came after.
+
+    Receipts hold no time. The newest version's registration says whom it left in charge; after
+    it only its own repetitions, a known version that won again, and decisions of people can have
+    moved the alias, and each says who served before.
+    """
+    newest = max(int(_candidate(each)["version"]) for each in known.registered)
+    latest = [each for each in known.registered if int(_candidate(each)["version"]) == newest]
+    left = {_served(each) for each in latest}
+    moved = {str(each.facts.get("before")) for each in latest if _takes_over(each, _served(each))}
+    serving = (left - moved) or left
+    for each in known.registered:
+        before, after = each.facts.get("before"), _served(each)
+        is_late = before is not None and int(before) > int(_candidate(each)["version"])
+        if is_late and before in serving and _takes_over(each, after):
+            serving = (serving - {str(before)}) | {after}
+    return _after_people(serving, known)
+
+
+def _after_people(serving: set[str], known: _Known) -> set[str]:
+    """Return who may serve after the decisions of people that begin where the rule ended."""
+    last = later = known.overrides.get(known.last or "")
+    while last is not None and later is not None:
+        if later.before is None or later.before in serving:
+            return {last.version}
+        earlier = known.overrides.get(later.previous or "")
+        if earlier is None or earlier.version != later.before:
+            break  # a registration came between the two
+        later = earlier
+    return serving
+
+
+def _takes_over(receipt: Receipt, version: str) -> bool:
+    """Return whether a registration made a version champion in the place of another."""
+    before = receipt.facts.get("before")
+    return before is not None and str(before) != version and _served(receipt) == version
+
+
+def _served(receipt: Receipt) -> str:
+    return str((receipt.facts.get("champion") or {}).get("version"))
+
+
+def _candidate(receipt: Receipt) -> Mapping[str, Any]:
+    candidate: Mapping[str, Any] = receipt.facts.get("candidate") or {}
+    return candidate
+
+
+def check_lock(lock: Mapping[str, Any], lineage: Path) -> list[Finding]:
+    """Return what DVC's lock file says differently than the receipts that it names.
+
+    The lock may be of an earlier run than the workspace; it must agree with that run's receipts.
+
+    Args:
+        lock: Parsed ``dvc.lock``.
+        lineage: Folder of all receipts.
+    """
+    findings: list[Finding] = []
+    for stage, entry in sorted((lock.get("stages") or {}).items()):
+        outs = {str(out["path"]): str(out.get("md5")) for out in entry.get("outs") or ()}
+        own = f"data/receipts/{stage}.json"
+        if own not in outs:
+            continue
+        receipts = {_md5_of(lineage / f"{digest}.json"): (digest, receipt)
+                    for digest, receipt in receipts_of(stage, lineage).items()}  # fmt: skip
+        if outs[own] not in receipts:
+            findings.append(
+                Finding(
+                    grade=Grade.BLOCK,
+                    artefact=f"{LOCK_NAME}, {stage}, {own}",
+                    problem=f"it names a receipt with md5 {outs[own]}, and data/lineage has none",
+                    next_step=f"`git checkout {LOCK_NAME}` if it was edited; else "
+                    f"{RESTORE_LINEAGE}",
+                )
+            )
+            continue
+        digest, receipt = receipts[outs[own]]
+        expected = expected_md5s(digest, receipt, lineage)
+        stated = outs | {str(dep["path"]): str(dep.get("md5")) for dep in entry.get("deps") or ()}
+        for earlier, upstream in receipt.upstream.items():
+            if (found := receipts_of(earlier, lineage).get(upstream)) is not None:
+                expected |= expected_md5s(upstream, found, lineage)
+        findings += [
+            _edited(
+                f"{LOCK_NAME}, {stage}, {path}", stated[path], {expected[path]},
+                f"`git checkout {LOCK_NAME}`, and find out who changed it",
+            )
+            for path in sorted(stated.keys() & expected.keys())
+            if stated[path] != expected[path]
+        ]  # fmt: skip
+        params = (entry.get("params") or {}).get(PARAMS_NAME) or {}
+        findings += [
+            _edited(
+                f"{LOCK_NAME}, {stage}, {PARAMS_NAME} {section}.{name}", params[section].get(name),
+                [value], f"`git checkout {LOCK_NAME}`",
+            )
+            for section in sorted(params.keys() & receipt.config.keys())
+            for name, value in sorted(receipt.config[section].items())
+            if params[section].get(name) != value
+        ]  # fmt: skip
+    return findings
+
+
+def expected_md5s(digest: str, receipt: Receipt, lineage: Path) -> dict[str, str]:
+    """Return DVC's md5 of a stage's receipt and of the artifacts that it made, by path.
+
+    DVC names a folder by the md5 of a list of its files' md5s, and manifests hold those.
+    """
+    md5s = {f"data/receipts/{receipt.stage}.json": _md5_of(lineage / f"{digest}.json")}
+    for output in receipt.outputs:
+        path = PurePosixPath(output.path)
+        if path.name != MANIFEST_NAME:
+            continue  # what else lies in its folder is in no receipt
+        archived = lineage / f"{output.sha256}.json"
+        try:
+            manifest = Manifest.from_dict(read_json(archived), archived)
+        except RecordError:
+            continue  # reported where the chain is walked
+        files = {entry.path: entry.md5 for entry in manifest.files} | {path.name: output.md5}
+        listed = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+        text = json.dumps(listed, sort_keys=True)
+        md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        md5s[path.parent.as_posix()] = f"{md5}.dir"
+    return md5s
+
+
+def _md5_of(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _edited(artefact: str, found: object, expected: Iterable[object], next_step: str) -> Finding:
+    """Return the finding that a pointer disagrees, with both values."""
+    due = " or ".join(sorted(repr(value) for value in expected)) or "nothing"
+    return Finding(
+        grade=Grade.BLOCK,
         artefact=artefact,
-        problem=problem,
-        next_step="`git checkout` brings the file back; `tessera retrain` writes it for what is "
-        "here now",
+        problem=f"it says {found!r}, the receipts say {due}",
+        next_step=next_step,
     )

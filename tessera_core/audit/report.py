@@ -1,7 +1,7 @@
 """What an audit says: findings by grade, and one step per receipt."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -37,6 +37,9 @@ class Finding:
 
     next_step: str
     """What to do about it."""
+
+    concerns: tuple[str, ...] = ()
+    """Digests of the receipts whose evidence it is about; ``sources_of`` for what they read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,7 @@ class Step:
     """Counts among the receipt's facts."""
 
     verdict: str
-    """What the quality gate said; empty elsewhere."""
+    """What the gate said: quality's verdict, register's alias; empty elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,19 @@ class AuditReport:
 
 
 def in_order(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Return the findings gravest first, each once."""
-    unique = dict.fromkeys(findings)
-    return tuple(sorted(unique, key=lambda each: (GRADES.index(each.grade), each.artefact)))
+    """Return the findings gravest first, each once, with all that it concerns."""
+    unique: dict[Finding, set[str]] = {}
+    for finding in findings:
+        unique.setdefault(replace(finding, concerns=()), set()).update(finding.concerns)
+    merged = (replace(each, concerns=tuple(sorted(about))) for each, about in unique.items())
+    return tuple(sorted(merged, key=lambda each: (GRADES.index(each.grade), each.artefact)))
+
+
+def concerning(digest: str, findings: list[Finding]) -> list[Finding]:
+    """Return findings as ones about the evidence of a receipt."""
+    return [replace(each, concerns=(*each.concerns, digest)) for each in findings]
+
+
+def sources_of(digest: str) -> str:
+    """Return how ``concerns`` names what a receipt read from outside the chain."""
+    return f"sources/{digest}"

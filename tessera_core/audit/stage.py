@@ -1,6 +1,7 @@
 """The audit stage: receipts in, certificate out, and a gate that can say no."""
 
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from tessera_core.audit.certificate import TEXT_NAME, write_certificate
 from tessera_core.audit.chain import verify_chain
@@ -32,21 +33,10 @@ def run(config: "PlatformConfig", paths: Paths, ports: "Ports") -> Outcome:
         GateError: Something blocks; the text names each artefact.
     """
     report = audit_workspace(config, paths)
-    counts = report.count_by_grade()
-    facts = {
-        "passed": report.passed,
-        "export_receipt": report.start,
-        "num_receipts": len(report.steps),
-        "num_files": report.num_files,
-        "num_bytes": report.num_bytes,
-        **{f"num_{grade.lower()}": number for grade, number in counts.items()},
-    }
-    with atomic_folder(paths.audit) as folder:
-        write_certificate(report, folder)
-        write_manifest(folder, "audit", facts)
+    write_report(report, paths.audit)
     if not report.passed:
         raise GateError(refusal(report, paths))
-    return Outcome(outputs=(paths.audit / MANIFEST_NAME,), facts=facts)
+    return Outcome(outputs=(paths.audit / MANIFEST_NAME,), facts=facts_of(report))
 
 
 def audit_workspace(config: "PlatformConfig", paths: Paths) -> AuditReport:
@@ -61,6 +51,27 @@ def audit_workspace(config: "PlatformConfig", paths: Paths) -> AuditReport:
         )
     start = digest_file(path, paths.root).sha256
     return verify_chain(start, paths, require_sources=config.audit.require_sources)
+
+
+def write_report(report: AuditReport, target: Path) -> None:
+    """Write the certificate of any audit into a folder of its own, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(target) as folder:
+        write_certificate(report, folder)
+        write_manifest(folder, "audit", facts_of(report))
+
+
+def facts_of(report: AuditReport) -> dict[str, Any]:
+    """Return what receipt and manifest of an audit say first."""
+    counts = report.count_by_grade()
+    return {
+        "passed": report.passed,
+        "export_receipt": report.start,
+        "num_receipts": len(report.steps),
+        "num_files": report.num_files,
+        "num_bytes": report.num_bytes,
+        **{f"num_{grade.lower()}": number for grade, number in counts.items()},
+    }
 
 
 def refusal(report: AuditReport, paths: Paths) -> str:

@@ -85,8 +85,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys, atomically."""
+    write_atomically(path, indented_json(value))
+
+
+def indented_json(value: Any) -> bytes:
+    """Return JSON for people, with sorted keys: equal values, equal bytes."""
     text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+    return f"{text}\n".encode()
 
 
 def read_json(path: Path) -> Any:

@@ -81,6 +81,9 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         },
         "evidence": evidence,
         "rule": rule,
+        # What the registry was told, so that an audit can tell when it says something else.
+        "before": None if incumbent is None else incumbent.version,
+        "tags": tags if known is None or not known.receipt else {},
     }
     with atomic_folder(paths.registration) as folder:
         _lay_out_champion(registry, champion, model.digest, paths, folder / "champion")

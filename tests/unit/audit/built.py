@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tessera_core.audit.absence import signature_path
 from tessera_core.records.code import CodeVersion
 from tessera_core.records.files import FileDigest, atomic_folder, digest_file, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, write_manifest
@@ -39,6 +40,9 @@ class Run:
 
     codes: Mapping[str, CodeVersion] = field(default_factory=dict)
     """Code version by stage where it is not clean."""
+
+    is_signed: bool = True
+    """Whether a signature lies beside the model; what it says is not looked at here."""
 
     receipts: dict[str, str] = field(default_factory=dict)
     """Digest by stage."""
@@ -121,6 +125,8 @@ class Run:
         paths = self.paths
         model = self.artifact(paths.model, "model", ["encoder.safetensors", "config.json"])
         write_json(paths.training / "history.json", [{"step": 1, "mark": self.mark}])
+        if self.is_signed:
+            write_json(signature_path(paths, model.digest), {})
         self.record(
             "pretrain",
             ("shuffle",),
@@ -177,6 +183,11 @@ class Run:
         self.train()
         self.release()
         return self
+
+    def evidence(self) -> list[Path]:
+        """Return every file that an audit reads."""
+        files = sorted(path for path in self.root.rglob("*") if path.is_file())
+        return [path for path in files if "attestations" not in path.parts]
 
 
 def cache_workspace(paths: Paths) -> None:

@@ -45,7 +45,7 @@ def test_a_whole_chain_has_no_finding(run):
 def test_every_file_is_read_once(run):
     report = audit(run)
 
-    files = [path for path in run.root.rglob("*") if path.is_file()]
+    files = run.evidence()
     assert report.num_files == len(files)
     assert report.num_bytes == sum(path.stat().st_size for path in files)
 

@@ -1,0 +1,158 @@
+"""``tessera audit``: what the core verifies, and the pointers of MLflow and DVC beside it."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from flows.context import Context
+from flows.settings import Settings
+from tessera_core.audit.pointers import (
+    LOCK_NAME,
+    RegistryState,
+    check_lock,
+    check_registry,
+    pointers_gone,
+)
+from tessera_core.audit.report import AuditReport, Finding, in_order
+from tessera_core.audit.subject import Subject, find_export, find_subject, find_version
+from tessera_core.errors import InputError, RecordError
+
+if TYPE_CHECKING:
+    from tessera_core.audit.pixel import PixelReport
+
+REGISTRY: Final = "registry"
+CONNECT_TIMEOUT_S: Final = 3.0
+PORTS: Final = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+SQLITE: Final = "sqlite:///"
+
+
+def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | None]:
+    """Audit a version, an export, or the workspace's current export.
+
+    Returns:
+        The report, and the folder of its certificate; None without a reference.
+
+    Raises:
+        InputError: No receipt knows what is named.
+        RecordError: There is no reference, and nothing was exported yet.
+    """
+    from tessera_core.audit.chain import verify_chain
+    from tessera_core.audit.stage import audit_workspace, write_report
+
+    if reference is None:
+        report = audit_workspace(context.config, context.paths)
+        model = str(report.subject.get("model_name") or context.config.register.model_name)
+        return with_pointers(report, context, model), None
+    subject = _find(context, reference)
+    report = verify_chain(
+        subject.start, subject.paths, require_sources=context.config.audit.require_sources
+    )
+    model = str(report.subject.get("model_name") or context.config.register.model_name)
+    report = with_pointers(report, context, model)
+    write_report(report, subject.certificate)
+    return report, subject.certificate
+
+
+def audit_one_pixel(
+    context: Context, subject: str | None, export: str | None, pixel: Sequence[float] | None
+) -> "PixelReport":
+    """Say what one pixel of an export stands on; MLflow is not asked, so that it takes no time.
+
+    Raises:
+        InputError: Not exactly a pixel and its export were named, or they do not exist.
+    """
+    from tessera_core.audit.pixel import audit_pixel
+
+    if subject is not None or export is None or pixel is None:
+        raise InputError(
+            "name a pixel and its export, and nothing else: "
+            "`tessera audit --pixel LON LAT --export EXPORT`"
+        )
+    return audit_pixel(find_export(export, context.paths), *pixel)
+
+
+def with_pointers(report: AuditReport, context: Context, model_name: str) -> AuditReport:
+    """Return a report with what registry and lock file say differently than the receipts."""
+    found = [*registry_findings(context, model_name), *lock_findings(context)]
+    return replace(report, findings=in_order([*report.findings, *found]))
+
+
+def registry_findings(context: Context, model_name: str) -> list[Finding]:
+    """Compare the model registry with the receipts; one that cannot be asked gives a note."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if (why := _unreachable(context.settings)) is not None:
+        return [pointers_gone(REGISTRY, why)]
+    try:
+        state = _read_registry(context, model_name)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        return [pointers_gone(REGISTRY, f"it cannot be read ({type(error).__name__})")]
+    return check_registry(state, context.paths.lineage)
+
+
+def lock_findings(context: Context) -> list[Finding]:
+    """Compare the checkout's ``dvc.lock`` with the receipts that it names."""
+    from dvc.exceptions import DvcException
+    from dvc.utils.serialize import load_yaml
+
+    path = context.paths.root / LOCK_NAME
+    if not path.is_file():
+        return []
+    try:
+        # YAML 1.2, as DVC writes it: others read 1e-06 as a word.
+        lock: Any = load_yaml(str(path))
+        return check_lock(lock or {}, context.paths.lineage)
+    except (DvcException, AttributeError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{path} is not a lock file of DVC: {error}; `git checkout {LOCK_NAME}`"
+        ) from error
+
+
+def _find(context: Context, reference: str) -> Subject:
+    """Return what a reference means; aliases and bare names need the registry."""
+    name = context.config.register.model_name
+    model, is_alias, alias = reference.partition("@")
+    if not is_alias:
+        return find_subject(reference, name, context.paths)
+    if (why := _unreachable(context.settings)) is not None:
+        raise InputError(f"{reference} needs the registry, but {why}; name a version or an export")
+    from flows.adapters.registry import MlflowRegistry
+
+    version = MlflowRegistry(context.settings, model, run_id="").by_alias(alias)
+    if version is None:
+        raise InputError(f"{model} has no alias {alias}; name a version or an export")
+    return find_version(model, version.version, context.paths)
+
+
+def _unreachable(settings: Settings) -> str | None:
+    """Return why the registry cannot be asked, without waiting for MLflow's many retries."""
+    uri = settings.mlflow_tracking_uri
+    if uri.startswith(SQLITE):
+        # Opening it would make a new one.
+        database = Path(uri.removeprefix(SQLITE))
+        return None if database.is_file() else f"there is no {database.name}"
+    parts = urlsplit(uri)
+    port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
+    if not parts.hostname or port is None:
+        return None
+    try:
+        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return f"{parts.hostname}:{port} does not answer"
+    return None
+
+
+def _read_registry(context: Context, model_name: str) -> RegistryState:
+    from flows.adapters.registry import MlflowRegistry
+
+    registry = MlflowRegistry(context.settings, model_name, run_id="")
+    champion = registry.champion()
+    return RegistryState(
+        model_name=model_name,
+        champion=None if champion is None else champion.version,
+        tags=registry.tags(),
+    )

@@ -1,0 +1,121 @@
+"""Evidence that is not a stage's output: signatures of models and decisions of people."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from tessera_core.audit.evidence import Evidence
+from tessera_core.audit.lineage import OVERRIDE_MARK, Override, marked_files, overrides_of
+from tessera_core.audit.report import Finding, Grade
+from tessera_core.records.paths import DIGITS_OF_NAME, Paths
+from tessera_core.records.receipt import Receipt
+
+ATTESTATIONS: Final = "data/attestations"
+SIGNATURE_NAME: Final = "model.sig.json"
+OVERRIDE_WORDS: Final = " decided: "
+"""What a reason of register contains where a person decided; the rule never says it."""
+
+RESTORE_DECISION: Final = (
+    "restore data/lineage from a backup or another clone; without the record nobody answers for "
+    "this champion"
+)
+
+
+def signature_path(paths: Paths, model_digest: str) -> Path:
+    """Return where the detached signature of a model lies."""
+    return paths.root / ATTESTATIONS / model_digest[:DIGITS_OF_NAME] / SIGNATURE_NAME
+
+
+def absent_signatures(receipts: Mapping[str, Receipt], paths: Paths) -> list[Finding]:
+    """Return a note for each model of the chain that nobody signed; signing is optional."""
+    models = {
+        str(receipt.facts.get("model_digest")): digest
+        for digest, receipt in receipts.items()
+        if receipt.stage == "pretrain"
+    }
+    return [
+        Finding(
+            grade=Grade.NOTE,
+            artefact=f"model {model_digest[:DIGITS_OF_NAME]}",
+            problem="is not signed: its digest says what it is, nobody says who vouches for it",
+            next_step="nothing, unless readers are to check who made it",
+            concerns=(digest,),
+        )
+        for model_digest, digest in sorted(models.items())
+        if not signature_path(paths, model_digest).is_file()
+    ]
+
+
+def check_overrides(
+    receipts: Mapping[str, Receipt], evidence: Evidence, paths: Paths
+) -> list[Finding]:
+    """Return who overruled the gate in this chain, and what is wrong with the records of it.
+
+    Every decision of a person in the lineage is verified: it must hash to its name, and so must
+    the one before it. A register receipt that tells of a decision needs its record.
+    """
+    findings = list(_damaged(evidence, paths))
+    overrides = overrides_of(paths.lineage)
+    findings += _gaps(overrides, evidence, paths)
+    for digest, receipt in receipts.items():
+        if receipt.stage == "register":
+            findings += _told(digest, receipt, overrides.values())
+    return findings
+
+
+def _damaged(evidence: Evidence, paths: Paths) -> Iterator[Finding]:
+    for path, _ in marked_files(paths.lineage, OVERRIDE_MARK):
+        if not evidence.holds(path, path.stem):
+            yield _block(
+                evidence.name(path), "this decision of a person was changed: it does not hash to "
+                "its name", RESTORE_DECISION,
+            )  # fmt: skip
+
+
+def _gaps(overrides: Mapping[str, Override], evidence: Evidence, paths: Paths) -> Iterator[Finding]:
+    for digest, each in sorted(overrides.items()):
+        if each.previous is None:
+            continue
+        path = paths.lineage / f"{each.previous}.json"
+        if not evidence.holds(path, each.previous):
+            yield _block(
+                evidence.name(path),
+                f"the decision of a person before {digest[:12]} is missing or was changed",
+                RESTORE_DECISION,
+            )
+
+
+def _told(digest: str, receipt: Receipt, overrides: Iterable[Override]) -> Iterator[Finding]:
+    """Yield what is to be said of one register receipt."""
+    champion = receipt.facts.get("champion") or {}
+    own = [
+        each
+        for each in overrides
+        if each.model_name == receipt.facts.get("model_name")
+        and each.model_digest == champion.get("model_digest")
+        and each.version == champion.get("version")
+    ]
+    artefact = f"register receipt {digest[:12]}"
+    reasons = "; ".join((receipt.facts.get("decision") or {}).get("reasons", ()))
+    if OVERRIDE_WORDS in reasons and not any(each.sentence in reasons for each in own):
+        yield _block(
+            artefact, f"it says {reasons!r}, but the lineage has no record of that decision",
+            RESTORE_DECISION, digest,
+        )  # fmt: skip
+    for each in own:
+        served = "nothing" if each.before is None else f"version {each.before}"
+        yield Finding(
+            grade=Grade.NOTE,
+            artefact=artefact,
+            problem=f"a person made version {each.version} champion, before it {served} served: "
+            f"{each.sentence}",
+            next_step=f"nothing, if {each.by} may decide that",
+            concerns=(digest,),
+        )
+
+
+def _block(artefact: str, problem: str, next_step: str, *concerns: str) -> Finding:
+    return Finding(
+        grade=Grade.BLOCK, artefact=artefact, problem=problem, next_step=next_step,
+        concerns=concerns,
+    )  # fmt: skip
