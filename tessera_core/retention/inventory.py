@@ -124,9 +124,9 @@ def staying(checkout: Checkout) -> Iterator[Item]:
         if folder.is_dir():
             yield checkout.item(folder, f"published: named by {_label(checkout, digest)}")
     yield checkout.item(paths.lineage, "every receipt, manifest and stamp; it only grows")
-    for top in sorted({"/".join(path.split("/")[:2]) for path in checkout.sources}):
-        if top.startswith("data/") and (paths.root / top).exists():
-            yield checkout.item(paths.root / top, "holds sources that receipts name")
+    for name in sorted({"/".join(path.split("/")[:2]) for path in checkout.sources}):
+        if name.startswith("data/") and (paths.root / name).exists():
+            yield checkout.item(paths.root / name, "holds sources that receipts name")
 
 
 def _label(checkout: Checkout, digest: str) -> str:
