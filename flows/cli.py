@@ -261,7 +261,8 @@ def _promote(chosen: argparse.Namespace) -> int:
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
-    say(promote(context, chosen.version, by=chosen.by, reason=chosen.reason))
+    with context.alone_with("registry"):
+        say(promote(context, chosen.version, by=chosen.by, reason=chosen.reason))
     return 0
 
 
@@ -368,7 +369,9 @@ def _stage(chosen: argparse.Namespace) -> int:
         from flows.tasks import compare, register
 
         compare.fn(context)
-        register.fn(context, version_outputs(context.paths, ()))
+        with context.alone_with("dvc"):
+            data_versions = version_outputs(context.paths, ())
+        register.fn(context, data_versions)
         return 0
     from tessera_core.ports import OFFLINE
     from tessera_core.stages import run_stage, take_over_upstream

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from flows.settings import Settings, activate
 from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.errors import ConfigError, StorageError
 from tessera_core.records.benchmarks import read_benchmarks
+from tessera_core.records.files import one_at_a_time
 from tessera_core.records.labels import label_folders
 from tessera_core.records.paths import Paths
 
@@ -30,6 +32,15 @@ class Context:
 
     lenders: tuple[Paths, ...]
     """Other workspaces whose outputs this run may share; none for a run in the checkout itself."""
+
+    def alone_with(self, what: str) -> AbstractContextManager[None]:
+        """Return a block that one process of the checkout is in at a time; others wait for it.
+
+        Args:
+            what: ``registry``: from the look at the champion to the alias that follows from it;
+                ``dvc``: which refuses a second process where it could wait.
+        """
+        return one_at_a_time(self.paths.root / "data" / f".{what}.lock")
 
 
 def load_context(

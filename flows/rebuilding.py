@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.context import Context
-from flows.history import read_lineage, standings
+from flows.history import Lineage, read_lineage, standings
 from flows.layout import Rebuilt, Work, laid_out
 from flows.models import is_intact
 from flows.reporting import (
@@ -47,6 +47,11 @@ def rebuild_tracking(context: Context) -> Rebuilt:
             f"{context.paths.lineage} holds no receipt, and runs are restored from nothing else; "
             "bring it back from a backup or another clone"
         )
+    with context.alone_with("registry"):
+        return _rebuild(context, lineage)
+
+
+def _rebuild(context: Context, lineage: Lineage) -> Rebuilt:
     evidence = Evidence(context.paths, lambda _: None)
     work = Work(context=context, lineage=lineage, evidence=evidence, report=Rebuilt())
     work.report.notes.extend(f"{name} was changed and is not believed" for name in lineage.damaged)

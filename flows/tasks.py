@@ -97,8 +97,14 @@ def register(context: Context, data_versions: dict[str, str]) -> Receipt:
     """Scores to version, alias and reasons."""
     from flows.adapters.registry import MlflowRegistry
     from flows.adapters.tracking import open_run
+    from flows.versions import compare_with_champion
 
-    with open_run(context.settings, run_key(context), run_name(context)) as tracker:
+    with (
+        context.alone_with("registry"),
+        open_run(context.settings, run_key(context), run_name(context)) as tracker,
+    ):
+        # Another run may have moved the champion since they were compared.
+        compare_with_champion(context)
         model_name = context.config.register.model_name
         ports = Ports(
             tracker=tracker,
@@ -128,7 +134,8 @@ def version_data(context: Context, stages: list[str]) -> dict[str, str]:
     """Store outputs in DVC's cache and return their md5s."""
     from flows.adapters.versioning import version_outputs
 
-    return version_outputs(context.paths, stages)
+    with context.alone_with("dvc"):
+        return version_outputs(context.paths, stages)
 
 
 def _plain_ports(tracker: Any = None) -> Ports:
