@@ -47,6 +47,9 @@ class Run:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Further settings by stage."""
 
+    decided: str = ""
+    """What a person decided, as the registration tells it."""
+
     is_signed: bool = True
     """Whether a signature lies beside the model; what it says is not looked at here."""
 
@@ -189,7 +192,8 @@ class Run:
     def decision(self, champion: "Run", digest: str) -> dict[str, Any]:
         """Return the registration of this run's model."""
         is_champion = champion is self
-        reasons = ["first version: there is no champion yet"] if is_champion else ["no better"]
+        rule = "first version: there is no champion yet" if is_champion else "no better"
+        reasons = [self.decided or rule]
         return {
             "model_name": "tessera",
             "candidate": self.described(Manifest.read(self.paths.model).digest),
