@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tessera_core.audit.graph import BOX_HEIGHT, BOX_WIDTH, draw
 from tessera_core.audit.report import AuditReport, Finding, Grade, Step
 from tessera_core.records.files import write_atomically, write_json
 from tessera_core.records.page import render_page
@@ -54,6 +55,9 @@ def render_html(report: AuditReport) -> str:
         "sentence": verdict_sentence(report),
         "headline": headline(report),
         "steps": report.steps,
+        "graph": draw(report),
+        "box_width": BOX_WIDTH,
+        "box_height": BOX_HEIGHT,
         "grades": shown_findings(report),
         "start": report.start,
         "counted": counted,
@@ -75,7 +79,7 @@ def verdict_sentence(report: AuditReport) -> str:
     """Return what the verdict means and what to do."""
     if not report.passed:
         return (
-            "FAILED: the chain of evidence is broken. Do not rely on this export until every "
+            "FAILED: the chain of evidence is broken. Do not rely on what it leads to until every "
             "BLOCK is resolved as its next step says; then audit again."
         )
     if report.of(Grade.WARN):
@@ -96,6 +100,12 @@ def headline(report: AuditReport) -> dict[str, str]:
     }
     if "export" in subject:
         lines["export"] = str(subject["export"])
+    candidate = subject.get("candidate") or {}
+    if candidate:
+        name = f"{subject.get('model_name', '')} version {candidate.get('version', '?')}".strip()
+        lines["version"] = f"{name}, digest {short(str(candidate.get('model_digest')))}"
+        decision = subject.get("decision") or {}
+        lines["decision"] = f"{decision.get('alias')}: {'; '.join(decision.get('reasons', ()))}"
     if "model_digest" in subject:
         name = f"{subject.get('model_name', '')} version {subject.get('version', '?')}".strip()
         lines["model"] = f"{name}, digest {short(subject['model_digest'])}"

@@ -41,6 +41,15 @@ class Run:
     codes: Mapping[str, CodeVersion] = field(default_factory=dict)
     """Code version by stage where it is not clean."""
 
+    version: str = "1"
+    """Of its model in the registry."""
+
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Further settings by stage."""
+
+    decided: str = ""
+    """What a person decided, as the registration tells it."""
+
     is_signed: bool = True
     """Whether a signature lies beside the model; what it says is not looked at here."""
 
@@ -86,7 +95,7 @@ class Run:
         """Write the stage's receipt as ``run_stage`` does."""
         receipt = Receipt(
             stage=stage,
-            config={stage: {"seed": 7}},
+            config={stage: {"seed": 7, **self.settings.get(stage, {})}},
             sources=sources,
             upstream={name: self.receipts[name] for name in upstream},
             outputs=tuple(digest_file(path, self.paths.workspace) for path in outputs),
@@ -148,18 +157,14 @@ class Run:
         mark, self.mark = self.mark, source.mark
         self.artifact(paths.champion, "model", ["encoder.safetensors", "config.json"])
         self.mark = mark
-        write_json(paths.registration / "registration.json", {"champion": source.mark})
+        record = self.decision(source, digest)
+        write_json(paths.registration / "registration.json", record)
         write_manifest(paths.registration, "registration", {})
+        behind = {stage: source.receipts[stage] for stage in ("pretrain", "evaluate")}
         self.record(
-            "register",
-            ("pretrain", "evaluate"),
-            [paths.registration / MANIFEST_NAME],
-            {
-                "champion_receipts": {
-                    stage: source.receipts[stage] for stage in ("pretrain", "evaluate")
-                }
-            },
-        )
+            "register", ("pretrain", "evaluate"), [paths.registration / MANIFEST_NAME],
+            {**record, "champion_receipts": behind},
+        )  # fmt: skip
         name = f"tessera-v1-{self.mark}"
         self.artifact(paths.exports / name, "export", ["npy/a/2022/a.npy", "preview.png"])
         self.record(
@@ -183,6 +188,25 @@ class Run:
         self.train()
         self.release()
         return self
+
+    def decision(self, champion: "Run", digest: str) -> dict[str, Any]:
+        """Return the registration of this run's model."""
+        is_champion = champion is self
+        rule = "first version: there is no champion yet" if is_champion else "no better"
+        reasons = [self.decided or rule]
+        return {
+            "model_name": "tessera",
+            "candidate": self.described(Manifest.read(self.paths.model).digest),
+            "champion": champion.described(digest),
+            "decision": {"alias": "champion" if is_champion else "challenger", "reasons": reasons},
+            "before": None if is_champion else champion.version,
+            "tags": {"tessera.config_digest": "f" * 64} if is_champion else {},
+        }
+
+    def described(self, digest: str) -> dict[str, str]:
+        """Return this run's version as a registration describes it."""
+        behind = {stage: self.receipts[stage] for stage in ("pretrain", "evaluate")}
+        return {"version": self.version, "model_digest": digest, **behind}
 
     def evidence(self) -> list[Path]:
         """Return every file that an audit reads."""

@@ -1,5 +1,7 @@
 """The audit of a chain of receipts: what is whole passes, whatever is not is named."""
 
+import os
+
 import pytest
 
 from tessera_core.audit.chain import UPSTREAM, verify_chain
@@ -40,6 +42,15 @@ def test_a_whole_chain_has_no_finding(run):
     assert report.findings == ()
     assert [step.stage for step in report.steps] == list(UPSTREAM)
     assert all(step.is_current for step in report.steps)
+
+
+def test_clocks_change_neither_findings_nor_digests(run):
+    before = audit(run)
+
+    for number, path in enumerate(sorted(run.root.rglob("*"))):
+        os.utime(path, (number * 1e7, number * 1e7))
+
+    assert audit(run).to_dict() == before.to_dict()
 
 
 def test_every_file_is_read_once(run):
