@@ -24,7 +24,6 @@ examples:
   tessera benchmark tessera/1 --task crop_type     score any version on any task, later
   tessera compare tessera/1 tessera/2              what changed and what it did, as one page
   tessera promote 1 --by Ann --reason "seams in 2" overrule the gate; both are kept for audits
-  tessera replay 1                                 run what made version 1 again, and compare
   tessera audit                                    verify every digest of the last export
   tessera attest tessera/2 --key KEY.pem           signed provenance, ML-BOM, cards, lineage
   tessera rebuild-tracking                         a lost MLflow database, from receipts

@@ -10,14 +10,6 @@ def add_lineage_commands(commands: Commands, common: argparse.ArgumentParser) ->
     """Add them all."""
     _add_attest(commands, common)
     _add_recall(commands, common)
-    text = "run the stages behind a version again and compare; exit 3 when one differs"
-    parser = add_command(commands, common, "replay", text, _replay)
-    parser.add_argument("version", help="2 or tessera/2")
-    parser.add_argument("--stage", metavar="S", help="this stage alone, on its inputs as they were")
-    parser.add_argument(
-        "--present-code", action="store_true",
-        help="with the checkout's code as it is, to see what a change of it does",
-    )  # fmt: skip
     text = "restore runs, versions and aliases of MLflow from receipts; what is there is left"
     add_command(commands, common, "rebuild-tracking", text, _rebuild_tracking)
 
@@ -59,20 +51,6 @@ def _add_recall(
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--dry-run", action="store_true", help="only list")
     action.add_argument("--delete", action="store_true", help="list, then delete just that")
-
-
-def _replay(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context, require_writable
-    from flows.replay import replay
-    from tessera_core.errors import GateError
-    from tessera_core.replay.report import render, write_replay
-
-    context = load_context(chosen.root, chosen.overrides)
-    require_writable(context.paths.root)
-    found = replay(context, chosen.version, chosen.stage, present_code=chosen.present_code)
-    say(render(found))
-    say(f"report       {write_replay(found, context.paths.replays)}")
-    return 0 if found.holds else GateError.exit_code
 
 
 def _attest(chosen: argparse.Namespace) -> int:

@@ -18,7 +18,6 @@ from tessera_core.errors import RecordError, did_you_mean
 from tessera_core.ports import Ports
 from tessera_core.records.code import (
     CodeVersion,
-    archive_environment,
     code_version,
     environment_digest,
 )
@@ -138,7 +137,6 @@ def run_stage(
         write_receipt(current, paths.receipt(name), paths.lineage)
         return StageResult(receipt=current, reused=stage.looks_every_time)
     archive_manifests(receipt, paths)
-    archive_environment(paths.lineage)
     write_receipt(receipt, paths.receipt(name), paths.lineage)
     return StageResult(receipt=receipt, reused=False)
 

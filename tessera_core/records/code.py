@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tessera_core.records.files import canonical_json, digest_json, write_atomically
+from tessera_core.records.files import digest_json
 
 PACKAGE = "tessera_core"
 DISTRIBUTION = "tessera-platform"
@@ -91,13 +91,6 @@ def environment_versions() -> dict[str, str]:
             name = name.split(separator)[0]
         versions[name] = metadata.version(name)
     return versions
-
-
-def archive_environment(lineage: Path) -> None:
-    """Keep the versions behind ``environment_digest`` in the lineage, under that digest."""
-    kept = lineage / f"{environment_digest()}.json"
-    if not kept.exists():
-        write_atomically(kept, canonical_json(environment_versions()))
 
 
 def _package_root() -> Path:

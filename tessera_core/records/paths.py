@@ -90,11 +90,6 @@ class Paths:
         return self.data / "audit"
 
     @property
-    def replays(self) -> Path:
-        """Reports of replays, one folder per version and result."""
-        return self.root / "data" / "replays"
-
-    @property
     def lineage(self) -> Path:
         """All receipts and manifests ever written, each named by its digest."""
         return self.root / "data" / "lineage"
