@@ -150,11 +150,11 @@ def lay_descriptions(contents: Contents, receipt: Receipt, paths: Paths) -> list
     own = {source.path for source in receipt.sources}
     above = {folder for path in own if "://" not in path for folder in PurePosixPath(path).parents}
     laid = []
-    for folder in sorted(above - {PurePosixPath("."), PurePosixPath("..")}):
+    for folder in sorted(folder for folder in above if set(folder.parts) - {".."}):
         for place in sorted((contents.paths.root / folder).glob("*.json")):
             name = (folder / place.name).as_posix()
-            document = read_json(place)
-            if name in own or not isinstance(document, dict) or "links" not in document:
+            document = _catalogue(place)
+            if name in own or document is None:
                 continue
             document["links"] = [
                 link
@@ -221,6 +221,16 @@ def write_params(receipt: Receipt, others: Iterable[Receipt], code: Path, paths:
     values |= receipt.config
     text = yaml.safe_dump(values, sort_keys=True)
     write_atomically(paths.root / PARAMS_NAME, text.encode())
+
+
+def _catalogue(place: Path) -> dict[str, Any] | None:
+    """Return a STAC catalogue or collection; None for any other file."""
+    try:
+        document = read_json(place)
+    except RecordError:
+        return None
+    is_stac = isinstance(document, dict) and isinstance(document.get("links"), list)
+    return document if is_stac else None
 
 
 def _inside(folder: Path, name: str) -> Path:
