@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tessera_core.errors import RecordError
+from tessera_core.records.files import FileDigest
 from tessera_core.records.paths import Paths
 
 if TYPE_CHECKING:
@@ -44,6 +45,30 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
     # A new view of the repository: the old one still holds the digests from before.
     with Repo(str(paths.root)) as repo:
         return _digests(repo, paths)
+
+
+def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
+    """Bring contents from DVC's remote into its cache, as far as the remote has them.
+
+    Whoever asked looks into the cache afterwards, so nothing is said of what is not there.
+
+    Args:
+        root: The checkout; nothing happens where it is no DVC repository, or has no remote.
+        files: Digests of the contents.
+    """
+    from dvc.config import RemoteConfigError
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    try:
+        with Repo(str(root)) as repo:
+            repo.cloud.pull([HashInfo("md5", file.md5) for file in files])
+    except NotDvcRepoError:
+        return
+    except (DvcException, RemoteConfigError, FileNotFoundError) as error:
+        logging.getLogger(__name__).debug("DVC could not fetch: %s", error)
 
 
 @contextmanager

@@ -114,6 +114,11 @@ class Paths:
         """Tables of sweeps, one folder per base and grid."""
         return self.root / "data" / "sweeps"
 
+    @property
+    def replays(self) -> Path:
+        """Reports of replays, one folder per version."""
+        return self.root / "data" / "replays"
+
     def evaluation_of(self, model_digest: str, protocol_digest: str) -> Path:
         """Return where a version's answers to a protocol are kept, whoever asks again."""
         return self.root / "data" / "evaluations" / _joined(model_digest, protocol_digest)

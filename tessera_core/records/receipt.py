@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tessera_core.errors import RecordError
-from tessera_core.records.code import CodeVersion
+from tessera_core.records.code import CodeVersion, environment_versions
 from tessera_core.records.files import (
     FileDigest,
     canonical_json,
@@ -126,6 +126,9 @@ def reuse_key(
 def write_receipt(receipt: Receipt, current: Path, lineage: Path) -> None:
     """Store a receipt in the append-only lineage, then as the stage's current one.
 
+    The versions behind its environment digest are stored beside it, so that a later replay can
+    name the package that changed.
+
     Args:
         receipt: What to store.
         current: The file that later stages and DVC read.
@@ -135,5 +138,9 @@ def write_receipt(receipt: Receipt, current: Path, lineage: Path) -> None:
     archived = lineage / f"{receipt.digest}.json"
     if not archived.exists():
         write_atomically(archived, content)
+    versions = environment_versions()
+    environment = lineage / f"{receipt.environment}.json"
+    if digest_json(versions) == receipt.environment and not environment.exists():
+        write_atomically(environment, canonical_json(versions))
     if not current.is_file() or current.read_bytes() != content:
         write_atomically(current, content)
