@@ -144,15 +144,6 @@ def _add_versions(
     parser.add_argument("first", help=f"the older one: {model}")
     parser.add_argument("second", help="the newer one, likewise")
     parser.add_argument("--out", metavar="FILE", help="page (default: in data/comparisons)")
-    text = "run the stages behind a version again and compare; exit 3 when one differs"
-    parser = _add(commands, common, "replay", text, _replay)
-    parser.add_argument("version", help=f"{model}")
-    parser.add_argument("--stage", metavar="STAGE", help="this one only, on recorded inputs")
-    parser.add_argument("--out", metavar="DIR", help="reports (default: in data/replays)")
-    parser.add_argument(
-        "--present-code", action="store_true",
-        help="run the code of today, not that of the receipts: does it still give the same?",
-    )  # fmt: skip
     text = "make a version champion by decision of a person, which is recorded"
     parser = add_command(commands, common, "promote", text, _promote)
     parser.add_argument("version", help="number of the version")
@@ -262,22 +253,6 @@ def _compare(chosen: argparse.Namespace) -> int:
         say(line)
     say(f"page         {page}")
     return 0
-
-
-def _replay(chosen: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from flows.context import load_context, require_writable
-    from flows.replay import replay
-
-    context = load_context(chosen.root, chosen.overrides)
-    require_writable(context.paths.root)
-    report, folder = replay(
-        context, chosen.version, chosen.stage, chosen.out and Path(chosen.out),
-        present_only=chosen.present_code,
-    )  # fmt: skip
-    say(f"report       {folder}")
-    return 0 if report.is_proven else 3
 
 
 def _promote(chosen: argparse.Namespace) -> int:

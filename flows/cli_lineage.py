@@ -10,6 +10,15 @@ def add_lineage_commands(commands: Commands, common: argparse.ArgumentParser) ->
     """Add them all."""
     _add_attest(commands, common)
     _add_recall(commands, common)
+    text = "run the stages behind a version again and compare; exit 3 when one differs"
+    parser = add_command(commands, common, "replay", text, _replay)
+    parser.add_argument("version", help="NAME/VERSION, or the number alone")
+    parser.add_argument("--stage", metavar="STAGE", help="this one only, on recorded inputs")
+    parser.add_argument("--out", metavar="DIR", help="reports (default: in data/replays)")
+    parser.add_argument(
+        "--present-code", action="store_true",
+        help="run the code of today, not that of the receipts: does it still give the same?",
+    )  # fmt: skip
     text = "restore runs, versions and aliases of MLflow from receipts; what is there is left"
     add_command(commands, common, "rebuild-tracking", text, _rebuild_tracking)
 
@@ -51,6 +60,22 @@ def _add_recall(
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--dry-run", action="store_true", help="only list")
     action.add_argument("--delete", action="store_true", help="list, then delete just that")
+
+
+def _replay(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from flows.context import load_context, require_writable
+    from flows.replay import replay
+
+    context = load_context(chosen.root, chosen.overrides)
+    require_writable(context.paths.root)
+    report, folder = replay(
+        context, chosen.version, chosen.stage, chosen.out and Path(chosen.out),
+        present_only=chosen.present_code,
+    )  # fmt: skip
+    say(f"report       {folder}")
+    return 0 if report.is_proven else 3
 
 
 def _attest(chosen: argparse.Namespace) -> int:
