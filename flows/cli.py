@@ -144,6 +144,10 @@ def _add_versions(
     parser.add_argument("first", help=f"the older one: {model}")
     parser.add_argument("second", help="the newer one, likewise")
     parser.add_argument("--out", metavar="FILE", help="page (default: in data/comparisons)")
+    parser.add_argument(
+        "--explain", action="store_true",
+        help="train the older one again with each group of changes: which moved the score?",
+    )  # fmt: skip
     text = "make a version champion by decision of a person, which is recorded"
     parser = add_command(commands, common, "promote", text, _promote)
     parser.add_argument("version", help="number of the version")
@@ -248,7 +252,10 @@ def _compare(chosen: argparse.Namespace) -> int:
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
-    page, lines = compare(context, chosen.first, chosen.second, chosen.out and Path(chosen.out))
+    page, lines = compare(
+        context, chosen.first, chosen.second, chosen.out and Path(chosen.out),
+        with_reasons=chosen.explain,
+    )  # fmt: skip
     for line in lines:
         say(line)
     say(f"page         {page}")

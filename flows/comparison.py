@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flows.context import Context
+from flows.explain import explain, explanation_lines
 from flows.models import FoundModel, find_model
 from tessera_core.errors import RecordError
 from tessera_core.records.evaluation import COMPARISON_NAME, EVALUATION_NAME
@@ -20,7 +21,9 @@ STAGES: Final = ("pretrain", "shuffle", "quality", "ingest")
 COUNTS: Final = {"ingest": ("num_pixels", "tiles"), "shuffle": ("num_pixels",)}
 
 
-def compare(context: Context, first: str, second: str, out: Path | None) -> tuple[Path, list[str]]:
+def compare(
+    context: Context, first: str, second: str, out: Path | None, *, with_reasons: bool = False
+) -> tuple[Path, list[str]]:
     """Score and compare two versions and write one self-contained page.
 
     Args:
@@ -28,6 +31,7 @@ def compare(context: Context, first: str, second: str, out: Path | None) -> tupl
         first: The older one, as ``load_model`` takes it.
         second: The newer one, likewise.
         out: Where the page goes; None = beside the comparison.
+        with_reasons: Train the older one again with each group of changes, to see which did it.
 
     Returns:
         The page, and what it says in a few lines.
@@ -49,6 +53,7 @@ def compare(context: Context, first: str, second: str, out: Path | None) -> tupl
         "changes": changes(_chain(old, paths), _chain(new, paths)),
         "decision": _decide(context, folders[0], folders[1], pair),
         "groups": _changed_groups(*folders),
+        "explanation": explain(context, (old, new), folders) if with_reasons else None,
     }
     page = out or pair.parent / f"{pair.name}.html"
     write_atomically(page, render_comparison(content).encode())
@@ -174,6 +179,8 @@ def _lines(content: Mapping[str, Any]) -> list[str]:
         f"  changed      {row['what']}: {row['name']}: {row['old']} -> {row['new']}"
         for row in content["changes"]
     ] or ["  changed      nothing"]
+    if content["explanation"]:
+        lines += explanation_lines(content["explanation"])
     for task, one in content["decision"]["numbers"]["tasks"].items():
         lines.append(
             f"  {task:<12} {one['metric']} {one['champion']:.3f} -> {one['challenger']:.3f}, gain "

@@ -35,7 +35,8 @@ def render_comparison(content: Mapping[str, Any]) -> str:
 
     Args:
         content: ``names`` of both, their ``evaluations``, the ``comparison`` (bridge, size,
-            speed), ``changes`` (rows), ``decision`` and ``groups`` that changed most.
+            speed), ``changes`` (rows), ``decision``, ``groups`` that changed most, and
+            ``explanation``: tasks, rows and findings of ablation replays, or None.
     """
     values = {
         **content,

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,19 +139,35 @@ def replay_stages(replay: Replay, stages: Sequence[str]) -> Iterator[StageReplay
 
 def _replay_stage(replay: Replay, receipt: Receipt) -> StageReplay:
     """Run one stage whose inputs are laid out, and compare."""
-    code = _code_of(replay, receipt)
+    code = code_of(replay, receipt)
     replay.findings.extend(code_findings(receipt.stage, receipt.code, code))
-    write_params(receipt, replay.recorded.stages.values(), code.folder, replay.paths)
+    if reason := run_again(replay, receipt, replay.recorded.stages.values(), code):
+        return _failed(receipt, reason, code.origin)
+    return _compare(replay, receipt, Receipt.read(replay.paths.receipt(receipt.stage)), code)
+
+
+def run_again(replay: Replay, receipt: Receipt, others: Iterable[Receipt], code: Code) -> str:
+    """Run a stage with the settings of a receipt on what is laid out.
+
+    Args:
+        replay: Where.
+        receipt: Which stage, and its settings.
+        others: Receipts whose settings stand beside it.
+        code: What runs.
+
+    Returns:
+        Why it failed; empty where it did not.
+    """
+    write_params(receipt, others, code.folder, replay.paths)
     replay.paths.receipt(receipt.stage).unlink(missing_ok=True)
     # The working folder comes first on the path, so the child imports the code in it.
     done = subprocess.run(
         [sys.executable, "-m", COMMAND, receipt.stage, "--root", str(replay.paths.root)],
         cwd=code.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return _failed(receipt, said[-1], code.origin)
-    return _compare(replay, receipt, Receipt.read(replay.paths.receipt(receipt.stage)), code)
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 def _compare(replay: Replay, recorded: Receipt, made: Receipt, code: Code) -> StageReplay:
@@ -241,7 +257,7 @@ def _unlisted(stage: str, names: Sequence[str]) -> list[Finding]:
     ]
 
 
-def _code_of(replay: Replay, receipt: Receipt) -> Code:
+def code_of(replay: Replay, receipt: Receipt) -> Code:
     """Return the code to run a stage with: the present one where it is the recorded one."""
     code, commit = present_code(receipt.stage), receipt.code.commit
     is_lost = receipt.code.dirty or not can_restore(commit)

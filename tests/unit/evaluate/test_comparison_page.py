@@ -37,6 +37,7 @@ def content():
             "numbers": {"num_resamples": 4000, "tasks": {"crop_type": GAIN}},
         },
         "groups": [],
+        "explanation": None,
     }  # fmt: skip
 
 
@@ -76,3 +77,24 @@ def test_simulated_scenes_are_said_to_be(content):
     page = render_comparison({**content, "evaluations": simulated})
 
     assert "They say nothing about the science." in page
+
+
+def test_the_gain_of_each_group_of_changes_is_shown_where_it_was_asked_for(content, page):
+    explanation = {
+        "tasks": {"crop_type": "accuracy"},
+        "rows": [
+            {"name": "tessera v1", "scores": {"crop_type": 0.5}, "gains": {}, "note": ""},
+            {"name": "+ code", "scores": {}, "gains": {}, "note": "not trained: <lost>"},
+            {"name": "+ data", "scores": {"crop_type": 0.53}, "gains": {"crop_type": 0.03},
+             "note": ""},
+        ],
+        "findings": ["environment: torch 1 -> 2"],
+    }  # fmt: skip
+
+    explained = render_comparison({**content, "explanation": explanation})
+
+    assert "Which change did it" not in page
+    assert "Which change did it" in explained
+    assert "+3.0 points" in explained
+    assert "not trained: &lt;lost&gt;" in explained
+    assert "torch 1 -&gt; 2" in explained
