@@ -1,0 +1,265 @@
+"""What a registry and a lock file say, against the receipts."""
+
+import hashlib
+
+import pytest
+
+from tessera_core.audit.lineage import last_override, overrides_of
+from tessera_core.audit.pointers import RegistryState, check_lock, check_registry, expected_md5s
+from tessera_core.audit.report import Grade
+from tessera_core.records.files import canonical_json, digest_json, write_atomically
+from tessera_core.records.manifest import Manifest
+from tessera_core.records.receipt import Receipt
+from tests.unit.audit.built import COMMIT, Run
+
+
+class World:
+    """Versions 1 and 2, of which the receipts made the last promoted one champion."""
+
+    def __init__(self, root):
+        self.runs = {}
+        self.root = root
+        self.tags = {}
+        self.champion = None
+
+    def train(self, version, *, champion=None, before=None):
+        """Register a version; ``champion`` serves after it, itself when None."""
+        run = Run(root=self.root, mark=f"run {version}", version=version)
+        run.prepare()
+        run.train()
+        served = run if champion is None else self.runs[champion]
+        digest = Manifest.read(run.paths.model).digest
+        self.runs[version] = run
+        known = self.tags.get(served.version, {}).get("tessera.model_digest", digest)
+        record = run.decision(served, known)
+        record["before"] = before if before is not None else self.champion
+        run.record("register", ("pretrain", "evaluate"), [], record)
+        self.champion = served.version
+        self.tags[version] = {
+            "tessera.model_digest": digest,
+            "tessera.receipt.pretrain": run.receipts["pretrain"],
+            "tessera.receipt.evaluate": run.receipts["evaluate"],
+            "tessera.git_commit": COMMIT,
+            "tessera.git_dirty": "false",
+            "tessera.simulated": "false",
+            "tessera.reasons": "; ".join(record["decision"]["reasons"]),
+            **record["tags"],
+        }
+
+    def promote(self, version, reason="it is stable"):
+        """Move the alias as ``tessera promote`` does."""
+        lineage = self.runs["1"].paths.lineage
+        record = {
+            "kind": "override", "model_name": "tessera", "version": version,
+            "model_digest": self.tags[version]["tessera.model_digest"], "before": self.champion,
+            "previous": last_override(overrides_of(lineage), "tessera"), "by": "Ann",
+            "reason": reason,
+        }  # fmt: skip
+        digest = digest_json(record)
+        write_atomically(lineage / f"{digest}.json", canonical_json(record))
+        self.champion = version
+        self.tags[version] |= {
+            "tessera.override": f"Ann decided: {reason}",
+            "tessera.reasons": f"Ann decided: {reason}",
+            "tessera.receipt.override": digest,
+        }
+        return digest
+
+    def findings(self):
+        state = RegistryState(model_name="tessera", champion=self.champion, tags=self.tags)
+        return check_registry(state, self.runs["1"].paths.lineage)
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Version 1 serves, 2 was no better."""
+    found = World(tmp_path)
+    found.train("1")
+    found.train("2", champion="1")
+    return found
+
+
+def test_a_registry_that_says_what_the_receipts_say_gives_no_finding(world):
+    assert world.findings() == []
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "tessera.model_digest", "tessera.receipt.pretrain", "tessera.receipt.evaluate",
+        "tessera.git_commit", "tessera.git_dirty", "tessera.simulated", "tessera.reasons",
+        "tessera.config_digest", "tessera.override", "tessera.receipt.override",
+    ],
+)  # fmt: skip
+def test_an_edited_tag_blocks_with_its_name_and_both_values(world, tag):
+    was = world.tags["1"].get(tag)
+    world.tags["1"][tag] = "edited"
+
+    (finding,) = world.findings()
+
+    assert finding.grade is Grade.BLOCK
+    assert finding.artefact == f"registry tessera/1, tag {tag}"
+    assert "it says 'edited'" in finding.problem
+    assert f"the receipts say {repr(was) if was else 'nothing'}" in finding.problem
+
+
+def test_a_removed_tag_blocks(world):
+    del world.tags["2"]["tessera.receipt.evaluate"]
+
+    (finding,) = world.findings()
+
+    assert "it says None" in finding.problem
+
+
+@pytest.mark.parametrize("served", ["2", "7", None])
+def test_a_replaced_champion_alias_blocks_with_both_values(world, served):
+    world.champion = served
+
+    (finding,) = world.findings()
+
+    assert finding.artefact == "registry tessera, alias champion"
+    assert finding.problem == f"it says {served!r}, the receipts say '1'"
+
+
+def test_a_champion_that_moved_on_gives_no_finding_and_may_not_be_moved_back(world):
+    world.train("3")
+    moved_on = world.findings()
+    world.champion = "1"
+
+    (finding,) = world.findings()
+
+    assert moved_on == []
+    assert "the receipts say '3'" in finding.problem
+
+
+def test_decisions_of_people_may_move_the_alias_to_and_fro(world):
+    for version in ("2", "1", "2", "1"):
+        world.promote(version)
+        assert world.findings() == []
+
+    world.champion = "2"
+
+    (finding,) = world.findings()
+    assert "the receipts say '1'" in finding.problem
+
+
+def test_a_registration_after_a_decision_ends_it(world):
+    world.promote("2")
+    world.train("3", champion="2")
+    kept = world.findings()
+    world.train("4")
+
+    assert kept == []
+    assert world.findings() == []
+
+
+def test_a_decision_hidden_by_removing_its_tag_blocks(world):
+    world.promote("2")
+    world.tags["2"]["tessera.override"] = ""
+
+    (finding,) = world.findings()
+
+    assert finding.artefact == "registry tessera/2, tag tessera.override"
+
+
+def test_an_override_without_a_record_blocks(world):
+    world.champion = "2"
+    world.tags["2"] |= {"tessera.override": "Bob decided: so", "tessera.reasons": "so"}
+
+    artefacts = {finding.artefact for finding in world.findings()}
+
+    assert artefacts == {
+        "registry tessera/2, tag tessera.override",
+        "registry tessera/2, tag tessera.reasons",
+        "registry tessera, alias champion",
+    }
+
+
+def test_pointers_that_are_gone_are_a_note(world):
+    del world.tags["2"]
+    (version,) = world.findings()
+    world.tags = {}
+    (everything,) = world.findings()
+
+    assert (version.grade, everything.grade) == (Grade.NOTE, Grade.NOTE)
+    assert version.artefact == "registry tessera/2"
+    assert "pointers are gone" in everything.problem
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(root=tmp_path).cycle()
+
+
+def lock_of(run):
+    """Return the lock as DVC writes it after a run."""
+    lineage = run.paths.lineage
+    stages = {}
+    for stage in ("ingest", "quality", "shuffle"):
+        receipt = Receipt.read(run.paths.receipt(stage))
+        md5s = expected_md5s(receipt.digest, receipt, lineage)
+        deps = {
+            path: md5
+            for earlier in receipt.upstream
+            for path, md5 in stages[earlier]["outs"].items()
+        }
+        stages[stage] = {"outs": md5s, "deps": deps, "params": dict(receipt.config)}
+    return {
+        "stages": {
+            stage: {
+                **{
+                    side: [{"path": path, "md5": md5} for path, md5 in entry[side].items()]
+                    for side in ("outs", "deps")
+                },
+                "params": {"params.yaml": entry["params"]},
+            }
+            for stage, entry in stages.items()
+        }
+    }
+
+
+def test_a_lock_of_the_run_gives_no_finding_and_folders_hash_as_dvc_hashes_them(run):
+    md5s = {out["path"]: out["md5"] for out in lock_of(run)["stages"]["shuffle"]["outs"]}
+
+    assert check_lock(lock_of(run), run.paths.lineage) == []
+    files = sorted(run.paths.shards.iterdir())
+    listed = ", ".join(
+        f'{{"md5": "{hashlib.md5(path.read_bytes()).hexdigest()}", "relpath": "{path.name}"}}'
+        for path in files
+    )
+    assert md5s["data/shards"] == f"{hashlib.md5(f'[{listed}]'.encode()).hexdigest()}.dir"
+
+
+@pytest.mark.parametrize(("side", "path"), [("outs", "data/shards"), ("deps", "data/samples")])
+def test_an_edited_md5_blocks_with_its_name_and_both_values(run, side, path):
+    lock = lock_of(run)
+    (entry,) = [one for one in lock["stages"]["shuffle"][side] if one["path"] == path]
+    was, entry["md5"] = entry["md5"], "0" * 32
+
+    (finding,) = check_lock(lock, run.paths.lineage)
+
+    assert finding.artefact == f"dvc.lock, shuffle, {path}"
+    assert repr("0" * 32) in finding.problem
+    assert was in finding.problem
+
+
+def test_a_lock_that_names_no_known_receipt_or_other_settings_blocks(run):
+    lock = lock_of(run)
+    lock["stages"]["quality"]["params"]["params.yaml"]["quality"] = {"seed": 8}
+    for out in lock["stages"]["ingest"]["outs"]:
+        if out["path"] == "data/receipts/ingest.json":
+            out["md5"] = "0" * 32
+
+    artefacts = [finding.artefact for finding in check_lock(lock, run.paths.lineage)]
+
+    assert artefacts == [
+        "dvc.lock, ingest, data/receipts/ingest.json",
+        "dvc.lock, quality, params.yaml quality.seed",
+    ]
+
+
+def test_a_lock_of_an_earlier_run_is_no_finding(run):
+    lock = lock_of(run)
+    Run(root=run.root, mark="second", version="2").cycle()
+
+    assert check_lock(lock, run.paths.lineage) == []
