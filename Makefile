@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_FIND_LINKS ?=
+SLOW ?= slow
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -28,6 +29,7 @@ help:  ## print this list
 	@echo "  PYTHON=python3.12            interpreter for the environment (3.11 to 3.13)"
 	@echo "  VENV=.venv                   where the environment lives"
 	@echo "  COMPARISON=FILE              of tessera compare, pictured by make screenshots too"
+	@echo "  SLOW='slow and not long'     which tests test-slow runs; these are CI's"
 	@echo "  TORCH_FIND_LINKS=URL|FOLDER  where pip may find another build of torch, as the CPU wheels"
 
 setup: $(STAMP)  ## make .venv and install everything, once
@@ -39,7 +41,7 @@ test: setup  ## run the tests that need no GPU and little time
 	$(PY) -m pytest -m "not slow and not gpu" -rs
 
 test-slow: setup  ## run the slow tests: whole cycles, servers, real clients
-	$(PY) -m pytest -m slow -rs
+	$(PY) -m pytest -m "$(SLOW)" -rs
 
 check: lint types test docs  ## everything that must pass before a commit
 

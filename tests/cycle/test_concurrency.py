@@ -14,7 +14,7 @@ import pytest
 
 from tests.cycle.conftest import TIME_LIMIT_S, make_checkout, run_in, tessera
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1800)]
 
 REGISTRY = """
 import json

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cycle.conftest import tessera
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
 CHANGES = ("--set", "pretrain.num_steps=12", "--set", "shuffle.seed=99")
 

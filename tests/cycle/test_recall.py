@@ -8,7 +8,7 @@ import pytest
 
 from tests.cycle.conftest import dvc, make_checkout, run_in, tessera
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]
 
 SCENE = "S1A_IW_GRDH_1SDV_20220102T164235_041324_rtc"
 AUDIT_ALL = """
