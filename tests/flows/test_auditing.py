@@ -1,12 +1,14 @@
 """``tessera audit``: subjects, pixels and MLflow's pointers, on a real registry."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from flows.context import load_context
 from tessera_core.records.manifest import Manifest
@@ -19,34 +21,42 @@ Tessera = Callable[..., tuple[int, str, str]]
 EXPORT = "tessera-v1-first"
 
 
-@pytest.fixture
-def run(root: Path) -> Run:
-    """A whole run in the checkout; its map has two tiles."""
-    return small_run(root).cycle()
-
-
-@pytest.fixture
-def client(tessera: Tessera, root: Path, run: Run):
-    """MLflow as register leaves it."""
-    from mlflow import MlflowClient
-
-    uri = load_context(root).settings.mlflow_tracking_uri
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a run with a map of two tiles was registered; tests copy it."""
+    folder = tmp_path_factory.mktemp("whole")
+    run = small_run(folder).cycle()
+    (folder / ".mlflow").mkdir()
+    uri = f"sqlite:///{folder / '.mlflow' / 'mlflow.db'}"
     client = MlflowClient(uri, registry_uri=uri)
     client.create_registered_model("tessera")
-    described = run.described("")
     tags = {
         "tessera.model_digest": Manifest.read(run.paths.model).digest,
-        "tessera.receipt.pretrain": described["pretrain"],
-        "tessera.receipt.evaluate": described["evaluate"],
+        "tessera.receipt.pretrain": run.receipts["pretrain"],
+        "tessera.receipt.evaluate": run.receipts["evaluate"],
         "tessera.git_commit": COMMIT,
         "tessera.git_dirty": "false",
         "tessera.simulated": "false",
         "tessera.config_digest": "f" * 64,
         "tessera.reasons": "first version: there is no champion yet",
     }
-    client.create_model_version("tessera", source=root.as_uri(), tags=tags)
+    client.create_model_version("tessera", source=folder.as_uri(), tags=tags)
     client.set_registered_model_alias("tessera", "champion", "1")
-    return client
+    return folder
+
+
+@pytest.fixture
+def run(root: Path, whole: Path) -> Run:
+    """The same run in the test's own checkout, with its registry."""
+    shutil.copytree(whole, root, dirs_exist_ok=True)
+    return Run(root=root)
+
+
+@pytest.fixture
+def client(tessera: Tessera, root: Path, run: Run) -> MlflowClient:
+    """MLflow as register left it."""
+    uri = load_context(root).settings.mlflow_tracking_uri
+    return MlflowClient(uri, registry_uri=uri)
 
 
 def findings(said: str, grade: str) -> list[str]:
@@ -56,7 +66,7 @@ def findings(said: str, grade: str) -> list[str]:
 
 @pytest.mark.parametrize("subject", [[], ["1"], ["tessera/1"], ["tessera@champion"], [EXPORT]])
 def test_a_sound_subject_passes_without_a_finding(
-    tessera: Tessera, client, root: Path, subject: list[str]
+    tessera: Tessera, client: MlflowClient, root: Path, subject: list[str]
 ) -> None:
     code, said, _ = tessera("audit", *subject, "--json")
 
@@ -69,7 +79,9 @@ def test_a_sound_subject_passes_without_a_finding(
         assert (folder / "certificate.html").is_file()
 
 
-def test_an_edited_tag_and_a_replaced_alias_fail_and_are_named(tessera: Tessera, client) -> None:
+def test_an_edited_tag_and_a_replaced_alias_fail_and_are_named(
+    tessera: Tessera, client: MlflowClient
+) -> None:
     client.set_model_version_tag("tessera", "1", "tessera.git_commit", "0" * 40)
     edited = tessera("audit", "1", "--json")
     client.set_model_version_tag("tessera", "1", "tessera.git_commit", COMMIT)
@@ -84,7 +96,7 @@ def test_an_edited_tag_and_a_replaced_alias_fail_and_are_named(tessera: Tessera,
 
 @pytest.mark.parametrize("fate", ["deleted", "overwritten"])
 def test_without_the_database_all_else_is_verified_and_none_is_made(
-    client, root: Path, repo: Path, fate: str
+    client: MlflowClient, root: Path, repo: Path, fate: str
 ) -> None:
     database = root / ".mlflow" / "mlflow.db"
     database.unlink()
@@ -116,7 +128,9 @@ def test_a_registry_that_does_not_answer_is_a_note(
     assert (code, findings(said, "NOTE")) == (0, ["registry"])
 
 
-def test_a_lock_that_names_an_unknown_receipt_fails(tessera: Tessera, client, root: Path) -> None:
+def test_a_lock_that_names_an_unknown_receipt_fails(
+    tessera: Tessera, client: MlflowClient, root: Path
+) -> None:
     (root / "dvc.lock").write_text(
         "schema: '2.0'\nstages:\n  ingest:\n    cmd: x\n    outs:\n"
         "    - path: data/receipts/ingest.json\n      md5: 0123\n",
@@ -151,7 +165,7 @@ def test_a_pixel_is_answered_for_and_what_cannot_be_is_refused(tessera: Tessera,
 
 
 def test_a_failed_audit_of_a_subject_leaves_its_certificate(
-    tessera: Tessera, client, run: Run, root: Path
+    tessera: Tessera, client: MlflowClient, run: Run, root: Path
 ) -> None:
     (run.paths.exports / EXPORT / "npy/a/2022/a.npy").write_bytes(b"another map")
 
