@@ -120,9 +120,14 @@ def _find(context: Context, reference: str) -> Subject:
         return find_subject(reference, name, context.paths)
     if (why := _unreachable(context.settings)) is not None:
         raise InputError(f"{reference} needs the registry, but {why}; name a version or an export")
+    from sqlalchemy.exc import SQLAlchemyError
+
     from flows.adapters.registry import MlflowRegistry
 
-    version = MlflowRegistry(context.settings, model, run_id="").by_alias(alias)
+    try:
+        version = MlflowRegistry(context.settings, model, run_id="").by_alias(alias)
+    except SQLAlchemyError:
+        version = None
     if version is None:
         raise InputError(f"{model} has no alias {alias}; name a version or an export")
     return find_version(model, version.version, context.paths)
@@ -150,9 +155,10 @@ def _read_registry(context: Context, model_name: str) -> RegistryState:
     from flows.adapters.registry import MlflowRegistry
 
     registry = MlflowRegistry(context.settings, model_name, run_id="")
+    tags = registry.tags()  # first: a registry that fails says so here, but has no alias there
     champion = registry.champion()
     return RegistryState(
         model_name=model_name,
         champion=None if champion is None else champion.version,
-        tags=registry.tags(),
+        tags=tags,
     )

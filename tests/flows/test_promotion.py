@@ -9,6 +9,7 @@ import pytest
 from flows.adapters.registry import MlflowRegistry
 from flows.adapters.tracking import open_run
 from flows.context import load_context
+from tessera_core.audit.lineage import last_override, overrides_of
 from tessera_core.records.files import digest_json
 from tessera_core.records.manifest import Manifest
 
@@ -46,6 +47,20 @@ def test_the_version_serves_and_name_reason_and_predecessor_are_kept(
         "Ann", "seams in version 1", "1", "2",
     )  # fmt: skip
     assert path.stem == digest_json(record)
+
+
+def test_each_decision_names_the_one_before_so_that_none_can_vanish(
+    tessera: Tessera, registry: MlflowRegistry, root: Path
+) -> None:
+    for version in ("2", "1", "2"):
+        assert tessera("promote", version, "--by", "Ann", "--reason", "seams")[0] == 0
+
+    overrides = overrides_of(root / "data" / "lineage")
+    last = last_override(overrides, "tessera")
+    assert len(overrides) == 3
+    assert last is not None
+    assert (overrides[last].version, overrides[last].before) == ("2", "1")
+    assert registry.tags()["2"]["tessera.receipt.override"] == last
 
 
 def test_what_nobody_answers_for_or_could_serve_changes_nothing(
