@@ -1,10 +1,12 @@
-"""Walk the receipts backwards from an export and check every byte they name.
+"""Walk the receipts backwards from an export or a version and check every byte they name.
 
-``chain`` follows the receipts, ``evidence`` finds and hashes the files, ``checks`` compares what
-the receipts say of each other; ``certificate`` tells the result to people and machines::
+``subject`` finds where to start, ``chain`` follows the receipts, ``evidence`` finds and hashes the
+files, ``checks`` compares what the receipts say of each other, ``absence`` what is not there;
+``certificate`` and ``graph`` tell the result to people and machines. ``pixel`` does the same for
+the path of one pixel; ``pointers`` says where a registry or a lock file disagrees::
 
     export -> register -> champion's pretrain, evaluate -> shuffle -> quality -> ingest -> scenes
                    every arrow is a sha256, every file is read once
 
-Nothing here trusts a database, a tag or a file's date.
+Nothing here trusts a database, a tag or a file's date, and nothing that is missing passes unsaid.
 """
