@@ -116,7 +116,7 @@ def require_disjoint(folds: Sequence[Fold], group: Ints, position: Ints) -> None
             if len(both):
                 raise LeakageError(
                     f"split {number + 1} of {len(folds)} has {what} number {both[0]} on both "
-                    f"sides ({len(both)} {what}s in all): its score would be that of a copy. "
+                    f"sides ({len(both)} in all): its score would be that of a copy. "
                     "Groups and places must go whole to one side"
                 )
     tested = np.concatenate([fold.test for fold in folds])

@@ -112,7 +112,10 @@ def test_a_leak_is_caught_wherever_it_is_planted(drawn, seed):
         train=np.sort(np.append(folds[number].train, leaked)), test=folds[number].test
     )
 
-    with pytest.raises(LeakageError, match=f"fold {number} has group {drawn['group'][leaked]} on"):
+    with pytest.raises(
+        LeakageError,
+        match=f"split {number + 1} of [0-9]+ has group number {drawn['group'][leaked]} on",
+    ):
         require_disjoint(folds, drawn["group"], drawn["position"])
 
 
