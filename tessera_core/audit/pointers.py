@@ -119,9 +119,10 @@ def _check_version(version: str, state: RegistryState, known: _Known) -> Iterato
     if REASONS_TAG in expected:
         expected[REASONS_TAG] = expected[REASONS_TAG] | sentences
     # Blank or absent where the rule decided after the person.
-    for tag, allowed in ((OVERRIDE_TAG, sentences), (OVERRIDE_RECEIPT_TAG, set(decisions))):
-        if tags.get(tag):
-            expected[tag] = allowed
+    if tags.get(OVERRIDE_TAG):
+        expected[OVERRIDE_TAG] = sentences
+    if tags.get(OVERRIDE_TAG) or tags.get(OVERRIDE_RECEIPT_TAG):
+        expected[OVERRIDE_RECEIPT_TAG] = set(decisions)
     for tag, values in sorted(expected.items()):
         if tags.get(tag) not in values:
             yield _edited(f"registry {name}, tag {tag}", tags.get(tag), values, RESTORE_TAG)

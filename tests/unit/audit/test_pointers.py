@@ -88,7 +88,7 @@ def test_a_registry_that_says_what_the_receipts_say_gives_no_finding(world):
     [
         "tessera.model_digest", "tessera.receipt.pretrain", "tessera.receipt.evaluate",
         "tessera.git_commit", "tessera.git_dirty", "tessera.simulated", "tessera.reasons",
-        "tessera.config_digest", "tessera.override", "tessera.receipt.override",
+        "tessera.config_digest", "tessera.receipt.override",
     ],
 )  # fmt: skip
 def test_an_edited_tag_blocks_with_its_name_and_both_values(world, tag):
@@ -162,6 +162,15 @@ def test_a_decision_hidden_by_removing_its_tag_blocks(world):
     assert finding.artefact == "registry tessera/2, tag tessera.override"
 
 
+def test_a_decision_whose_record_is_no_longer_named_blocks(world):
+    world.promote("2")
+    del world.tags["2"]["tessera.receipt.override"]
+
+    (finding,) = world.findings()
+
+    assert finding.artefact == "registry tessera/2, tag tessera.receipt.override"
+
+
 def test_an_override_without_a_record_blocks(world):
     world.champion = "2"
     world.tags["2"] |= {"tessera.override": "Bob decided: so", "tessera.reasons": "so"}
@@ -170,6 +179,7 @@ def test_an_override_without_a_record_blocks(world):
 
     assert artefacts == {
         "registry tessera/2, tag tessera.override",
+        "registry tessera/2, tag tessera.receipt.override",
         "registry tessera/2, tag tessera.reasons",
         "registry tessera, alias champion",
     }
