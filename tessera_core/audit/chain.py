@@ -97,6 +97,8 @@ def walk_chain(
             verified[digest] = each
     chain = Chain(start=start, receipts=verified)
     findings += check_chain(chain)
+    # Before the lock is looked at: DVC writes it after the first audit of a run.
+    num_files, num_bytes = evidence.num_files, evidence.num_bytes
     if wanted is None:
         findings += check_locks(evidence, paths)
     report = AuditReport(
@@ -104,8 +106,8 @@ def walk_chain(
         subject=dict(receipts[start].facts) if start in receipts else {},
         findings=in_order(findings),
         steps=_steps(verified),
-        num_files=evidence.num_files,
-        num_bytes=evidence.num_bytes,
+        num_files=num_files,
+        num_bytes=num_bytes,
     )
     return report, chain
 
