@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_FIND_LINKS ?=
 SLOW ?= slow
+WORKERS ?= 2
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,6 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.setup-done
+# Whole modules go to a worker, so that what they share (a server, a cycle) is made once.
+PARALLEL = --numprocesses $(WORKERS) --dist loadscope
 BENCHES = $(wildcard tests/bench/bench_*.py)
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 GENERATED_DATA = $(filter-out data/, $(shell git ls-files --others --ignored --exclude-standard --directory data))
@@ -30,6 +33,7 @@ help:  ## print this list
 	@echo "  VENV=.venv                   where the environment lives"
 	@echo "  COMPARISON=FILE              of tessera compare, pictured by make screenshots too"
 	@echo "  SLOW='slow and not long'     which tests test-slow runs; these are CI's"
+	@echo "  WORKERS=2                    processes that share the tests; about 1.5 GB each"
 	@echo "  TORCH_FIND_LINKS=URL|FOLDER  where pip may find another build of torch, as the CPU wheels"
 
 setup: $(STAMP)  ## make .venv and install everything, once
@@ -38,10 +42,10 @@ run: setup  ## run the whole cycle on simulated scenes, from scene to audit
 	$(BIN)/tessera retrain
 
 test: setup  ## run the tests that need no GPU and little time
-	$(PY) -m pytest -m "not slow and not gpu" -rs
+	$(PY) -m pytest -m "not slow and not gpu" -rs $(PARALLEL)
 
 test-slow: setup  ## run the slow tests: whole cycles, servers, real clients
-	$(PY) -m pytest -m "$(SLOW)" -rs
+	$(PY) -m pytest -m "$(SLOW)" -rs --durations=20 $(PARALLEL)
 
 check: lint types test docs  ## everything that must pass before a commit
 

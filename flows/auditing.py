@@ -3,22 +3,24 @@
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from flows.context import Context
 from flows.settings import Settings
-from tessera_core.audit.pointers import (
+from tessera_core.audit.locks import (
     LOCK_NAME,
-    RegistryState,
     check_lock,
-    check_registry,
-    pointers_gone,
+    check_pointer_file,
+    made_at,
+    unreadable,
 )
+from tessera_core.audit.pointers import RegistryState, check_registry, pointers_gone
 from tessera_core.audit.report import AuditReport, Finding, in_order
 from tessera_core.audit.subject import Subject, find_export, find_subject, find_version
-from tessera_core.errors import InputError, RecordError
+from tessera_core.errors import InputError
 
 if TYPE_CHECKING:
     from tessera_core.audit.pixel import PixelReport
@@ -95,21 +97,26 @@ def registry_findings(context: Context, model_name: str) -> list[Finding]:
 
 
 def lock_findings(context: Context) -> list[Finding]:
-    """Compare the checkout's ``dvc.lock`` with the receipts that it names."""
+    """Compare what DVC keeps of the workspace, a lock or pointer files, with the receipts."""
     from dvc.exceptions import DvcException
     from dvc.utils.serialize import load_yaml
 
-    path = context.paths.root / LOCK_NAME
-    if not path.is_file():
-        return []
-    try:
-        # YAML 1.2, as DVC writes it: others read 1e-06 as a word.
-        lock: Any = load_yaml(str(path))
-        return check_lock(lock or {}, context.paths.lineage)
-    except (DvcException, AttributeError, KeyError, TypeError) as error:
-        raise RecordError(
-            f"{path} is not a lock file of DVC: {error}; `git checkout {LOCK_NAME}`"
-        ) from error
+    paths = context.paths
+    if paths.workspace == paths.root:
+        files = [path for path in (paths.root / LOCK_NAME,) if path.is_file()]
+        check = partial(check_lock, lineage=paths.lineage)
+    else:
+        files = sorted(paths.data.glob("*.dvc"))
+        check = partial(check_pointer_file, made=made_at(paths.lineage) if files else {})
+    findings: list[Finding] = []
+    for file in files:
+        name = file.relative_to(paths.root).as_posix()
+        try:
+            # YAML 1.2, as DVC writes it: others read 1e-06 as a word.
+            findings += check(name, load_yaml(str(file)) or {})
+        except (DvcException, AttributeError, KeyError, TypeError) as error:
+            findings.append(unreadable(name, str(error)))
+    return findings
 
 
 def _find(context: Context, reference: str) -> Subject:

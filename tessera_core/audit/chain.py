@@ -7,10 +7,9 @@ from typing import Final
 
 from tqdm import tqdm
 
-from tessera_core.audit.absence import absent_signatures, check_overrides
 from tessera_core.audit.checks import Chain, champion_receipts, check_chain
+from tessera_core.audit.decisions import check_overrides
 from tessera_core.audit.evidence import Evidence
-from tessera_core.audit.locks import check_locks
 from tessera_core.audit.outputs import (
     RESTORE_LINEAGE,
     Verified,
@@ -27,6 +26,8 @@ from tessera_core.audit.report import (
     in_order,
     sources_of,
 )
+from tessera_core.audit.signatures import check_signatures
+from tessera_core.audit.stamps import check_stamps
 from tessera_core.errors import RecordError
 from tessera_core.records.files import digest_json
 from tessera_core.records.paths import Paths
@@ -81,7 +82,7 @@ def walk_chain(
         current, findings = _read_current(evidence, paths)
         receipts, faults = _walk(start, current, evidence, paths)
         findings += faults
-        findings += absent_signatures(receipts, paths)
+        findings += check_signatures(receipts, evidence, paths)
         findings += check_overrides(receipts, evidence, paths)
         verified: dict[str, Verified] = {}
         # What the workspace holds is read first: earlier runs may share content with it.
@@ -97,17 +98,14 @@ def walk_chain(
             verified[digest] = each
     chain = Chain(start=start, receipts=verified)
     findings += check_chain(chain)
-    # Before the lock is looked at: DVC writes it after the first audit of a run.
-    num_files, num_bytes = evidence.num_files, evidence.num_bytes
-    if wanted is None:
-        findings += check_locks(evidence, paths)
+    findings += check_stamps(verified, paths)
     report = AuditReport(
         start=start,
         subject=dict(receipts[start].facts) if start in receipts else {},
         findings=in_order(findings),
         steps=_steps(verified),
-        num_files=num_files,
-        num_bytes=num_bytes,
+        num_files=evidence.num_files,
+        num_bytes=evidence.num_bytes,
     )
     return report, chain
 

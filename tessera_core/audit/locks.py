@@ -1,86 +1,147 @@
-"""What DVC's lock and pointer files say of outputs: pointers, checked against the evidence."""
+"""What DVC's lock and pointer files say of artifacts, compared with the receipts.
 
-from collections.abc import Iterator
-from pathlib import Path
+They may be of an earlier run than the workspace is, but each must agree with some run's receipts.
+What no receipt tells of (training figures, the folder of all exports) cannot be compared.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from tessera_core.audit.evidence import Evidence
+from tessera_core.audit.chain import UPSTREAM
+from tessera_core.audit.lineage import receipts_of
+from tessera_core.audit.outputs import RESTORE_LINEAGE
+from tessera_core.audit.pointers import edited
 from tessera_core.audit.report import Finding, Grade
-from tessera_core.errors import ConfigError, RecordError
+from tessera_core.errors import RecordError
 from tessera_core.records.dvc import folder_address
-from tessera_core.records.files import digest_file, read_json
+from tessera_core.records.files import read_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
-from tessera_core.records.paths import Paths
-from tessera_core.records.typed import read_yaml
+from tessera_core.records.receipt import Receipt
 
 LOCK_NAME: Final = "dvc.lock"
+PARAMS_NAME: Final = "params.yaml"
+RESTORE_LOCK: Final = "`git checkout` brings it back; find out who changed it"
 
 
-def check_locks(evidence: Evidence, paths: Paths) -> Iterator[Finding]:
-    """Warn of a md5 that belongs to nothing that was ever made here.
+def check_lock(name: str, lock: Mapping[str, Any], lineage: Path) -> list[Finding]:
+    """Return what DVC's lock file says differently than the receipts that it names.
 
-    One that is older than the workspace is none of these: DVC stores outputs after they are made.
-    A warning, for a fresh clone that runs everything anew looks the same. Folders without a
-    manifest of their own (training figures, all exports) cannot be checked by receipts.
+    Args:
+        name: How findings call the file.
+        lock: The file, parsed.
+        lineage: Folder of all receipts.
     """
-    for lock in _lock_files(paths):
-        try:
-            outs = list(_outs(read_yaml(lock, "`git checkout` brings it back"), lock.parent))
-        except (ConfigError, KeyError, TypeError, AttributeError) as error:
-            yield _warn(evidence.name(lock), f"it cannot be read: {error}")
+    findings: list[Finding] = []
+    for stage, entry in sorted((lock.get("stages") or {}).items()):
+        outs = _md5s(entry.get("outs"))
+        own = _receipt_path(stage)
+        if own not in outs:
             continue
-        for place, md5 in outs:
-            current = _address(place, evidence)
-            if current in (None, md5) or (paths.dvc_cache / md5[:2] / md5[2:]).is_file():
-                continue
-            if md5 not in _addresses(paths.lineage):
-                name = evidence.name(place)
-                yield _warn(evidence.name(lock), f"the md5 {md5[:12]} of {name} is of nothing here")
+        receipts = {
+            _md5_of(lineage / f"{digest}.json"): (digest, receipt)
+            for digest, receipt in receipts_of(stage, lineage).items()
+        }
+        if outs[own] not in receipts:
+            findings.append(
+                Finding(
+                    grade=Grade.BLOCK,
+                    artefact=f"{name}, {stage}, {own}",
+                    problem=f"it names a receipt with md5 {outs[own]}, and data/lineage has none",
+                    next_step=f"`git checkout` if it was edited; else {RESTORE_LINEAGE}",
+                )
+            )
+            continue
+        digest, receipt = receipts[outs[own]]
+        expected = expected_md5s(digest, receipt, lineage)
+        for earlier, upstream in receipt.upstream.items():
+            if (found := receipts_of(earlier, lineage).get(upstream)) is not None:
+                expected |= expected_md5s(upstream, found, lineage)
+        stated = outs | _md5s(entry.get("deps"))
+        findings += [
+            edited(f"{name}, {stage}, {path}", stated[path], {expected[path]}, RESTORE_LOCK)
+            for path in sorted(stated.keys() & expected.keys())
+            if stated[path] != expected[path]
+        ]
+        params = (entry.get("params") or {}).get(PARAMS_NAME) or {}
+        findings += _check_params(name, stage, params, receipt)
+    return findings
 
 
-def _lock_files(paths: Paths) -> list[Path]:
-    if paths.workspace == paths.root:
-        return [path for path in (paths.root / LOCK_NAME,) if path.is_file()]
-    return sorted(paths.data.glob("*.dvc"))
+def _check_params(
+    name: str, stage: str, params: Mapping[str, Any], receipt: Receipt
+) -> list[Finding]:
+    """Return the settings that are not those of the receipt."""
+    return [
+        edited(
+            f"{name}, {stage}, {PARAMS_NAME} {section}.{key}", params[section].get(key),
+            [value], RESTORE_LOCK,
+        )
+        for section in sorted(params.keys() & receipt.config.keys())
+        for key, value in sorted(receipt.config[section].items())
+        if params[section].get(key) != value
+    ]  # fmt: skip
 
 
-def _outs(content: dict[str, Any], folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the place and md5 of every output in a lock or a pointer file."""
-    for stage in content.get("stages", {"": content}).values():
-        for out in stage.get("outs", ()):
-            yield folder / out["path"], str(out["md5"])
+def check_pointer_file(
+    name: str, content: Mapping[str, Any], made: Mapping[str, set[str]]
+) -> list[Finding]:
+    """Return which md5s of a ``.dvc`` file are of nothing that was ever made at their place.
+
+    Args:
+        name: How findings call the file; it lies in its workspace's ``data``.
+        content: The file, parsed.
+        made: What ``made_at`` found.
+    """
+    return [
+        edited(f"{name}, data/{path}", md5, made[f"data/{path}"], RESTORE_LOCK)
+        for path, md5 in _md5s(content.get("outs")).items()
+        if f"data/{path}" in made and md5 not in made[f"data/{path}"]
+    ]
 
 
-def _address(place: Path, evidence: Evidence) -> str | None:
-    """Return DVC's md5 of what lies at a place, None where receipts do not tell of it."""
-    path = place / MANIFEST_NAME if place.is_dir() else place
-    found = evidence.digest(path)
-    if found is None or path == place:
-        return None if found is None else found.md5
-    return _folder_address(path, found.md5)
-
-
-def _addresses(lineage: Path) -> set[str]:
-    """Return the md5 of every receipt and every artifact folder that the lineage knows."""
-    known = set()
-    for path in lineage.glob("*.json"):
-        md5 = digest_file(path, lineage).md5
-        known |= {md5, _folder_address(path, md5) or md5}
-    return known
-
-
-def _folder_address(path: Path, md5: str) -> str | None:
-    try:
-        return folder_address(Manifest.from_dict(read_json(path), path), md5)
-    except RecordError:
-        return None
-
-
-def _warn(artefact: str, problem: str) -> Finding:
+def unreadable(name: str, why: str) -> Finding:
+    """Return the finding that a lock or pointer file is not one of DVC."""
     return Finding(
-        grade=Grade.WARN,
-        artefact=artefact,
-        problem=problem,
-        next_step="`git checkout` brings the file back; `tessera retrain` writes it for what is "
-        "here now",
-    )
+        grade=Grade.BLOCK, artefact=name, problem=f"it cannot be read: {why}",
+        next_step=RESTORE_LOCK,
+    )  # fmt: skip
+
+
+def made_at(lineage: Path) -> dict[str, set[str]]:
+    """Return place in a workspace -> every md5 of DVC that was ever made there."""
+    made: dict[str, set[str]] = {}
+    for stage in UPSTREAM:
+        for digest, receipt in receipts_of(stage, lineage).items():
+            for place, md5 in expected_md5s(digest, receipt, lineage).items():
+                made.setdefault(place, set()).add(md5)
+    return made
+
+
+def expected_md5s(digest: str, receipt: Receipt, lineage: Path) -> dict[str, str]:
+    """Return DVC's md5 of a stage's receipt and of the artifact folders that it made, by path."""
+    md5s = {_receipt_path(receipt.stage): _md5_of(lineage / f"{digest}.json")}
+    for output in receipt.outputs:
+        path = PurePosixPath(output.path)
+        if path.name != MANIFEST_NAME:
+            continue  # what else lies in its folder is in no receipt
+        archived = lineage / f"{output.sha256}.json"
+        try:
+            manifest = Manifest.from_dict(read_json(archived), archived)
+        except RecordError:
+            continue  # reported where the chain is walked
+        md5s[path.parent.as_posix()] = folder_address(manifest, output.md5)
+    return md5s
+
+
+def _md5s(entries: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
+    return {str(entry["path"]): str(entry.get("md5")) for entry in entries or ()}
+
+
+def _md5_of(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _receipt_path(stage: str) -> str:
+    return f"data/receipts/{stage}.json"

@@ -1,23 +1,17 @@
-"""Pointers compared with receipts: what a registry and a lock file say, given as plain values.
+"""A registry compared with the receipts: what it says, given as plain values.
 
 Pointers are never evidence. One that disagrees with the receipts was edited by somebody; one
 that is gone takes nothing away from the evidence.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
-from tessera_core.audit.absence import RESTORE_DECISION
+from tessera_core.audit.decisions import RESTORE_DECISION
 from tessera_core.audit.lineage import Override, last_override, overrides_of, receipts_of
-from tessera_core.audit.outputs import RESTORE_LINEAGE
 from tessera_core.audit.report import Finding, Grade
-from tessera_core.errors import RecordError
-from tessera_core.records.files import read_json
-from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.receipt import Receipt
 
 # As register and promote write them; stated here too, since an audit does not ask what it audits.
@@ -33,8 +27,6 @@ OVERRIDE_RECEIPT_TAG: Final = "tessera.receipt.override"
 CHAMPION: Final = "champion"
 
 RESTORE_TAG: Final = "set it back to what the receipts say, and find out who changed it"
-LOCK_NAME: Final = "dvc.lock"
-PARAMS_NAME: Final = "params.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +117,7 @@ def _check_version(version: str, state: RegistryState, known: _Known) -> Iterato
         expected[OVERRIDE_RECEIPT_TAG] = set(decisions)
     for tag, values in sorted(expected.items()):
         if tags.get(tag) not in values:
-            yield _edited(f"registry {name}, tag {tag}", tags.get(tag), values, RESTORE_TAG)
+            yield edited(f"registry {name}, tag {tag}", tags.get(tag), values, RESTORE_TAG)
 
 
 def _expected_tags(decided: Iterable[Receipt], known: _Known) -> dict[str, set[str]]:
@@ -159,7 +151,7 @@ def _check_alias(state: RegistryState, known: _Known) -> Iterator[Finding]:
     expected = _possible_champions(known)
     artefact = f"registry {state.model_name}, alias {CHAMPION}"
     if state.champion not in expected:
-        yield _edited(
+        yield edited(
             artefact, state.champion, expected,
             "point it back, and find out who moved it; a person who means it uses "
             "`tessera promote`",
@@ -171,7 +163,7 @@ def _check_alias(state: RegistryState, known: _Known) -> Iterator[Finding]:
     is_told = state.tags.get(last.version, {}).get(OVERRIDE_TAG)
     by_rule = any(_takes_over(each, last.version) for each in known.registered)
     if not is_told and not by_rule:
-        yield _edited(
+        yield edited(
             f"registry {state.model_name}/{last.version}, tag {OVERRIDE_TAG}", is_told,
             {last.sentence}, RESTORE_DECISION,
         )  # fmt: skip
@@ -225,90 +217,8 @@ def _candidate(receipt: Receipt) -> Mapping[str, Any]:
     return candidate
 
 
-def check_lock(lock: Mapping[str, Any], lineage: Path) -> list[Finding]:
-    """Return what DVC's lock file says differently than the receipts that it names.
-
-    The lock may be of an earlier run than the workspace; it must agree with that run's receipts.
-
-    Args:
-        lock: Parsed ``dvc.lock``.
-        lineage: Folder of all receipts.
-    """
-    findings: list[Finding] = []
-    for stage, entry in sorted((lock.get("stages") or {}).items()):
-        outs = {str(out["path"]): str(out.get("md5")) for out in entry.get("outs") or ()}
-        own = f"data/receipts/{stage}.json"
-        if own not in outs:
-            continue
-        receipts = {_md5_of(lineage / f"{digest}.json"): (digest, receipt)
-                    for digest, receipt in receipts_of(stage, lineage).items()}  # fmt: skip
-        if outs[own] not in receipts:
-            findings.append(
-                Finding(
-                    grade=Grade.BLOCK,
-                    artefact=f"{LOCK_NAME}, {stage}, {own}",
-                    problem=f"it names a receipt with md5 {outs[own]}, and data/lineage has none",
-                    next_step=f"`git checkout {LOCK_NAME}` if it was edited; else "
-                    f"{RESTORE_LINEAGE}",
-                )
-            )
-            continue
-        digest, receipt = receipts[outs[own]]
-        expected = expected_md5s(digest, receipt, lineage)
-        stated = outs | {str(dep["path"]): str(dep.get("md5")) for dep in entry.get("deps") or ()}
-        for earlier, upstream in receipt.upstream.items():
-            if (found := receipts_of(earlier, lineage).get(upstream)) is not None:
-                expected |= expected_md5s(upstream, found, lineage)
-        findings += [
-            _edited(
-                f"{LOCK_NAME}, {stage}, {path}", stated[path], {expected[path]},
-                f"`git checkout {LOCK_NAME}`, and find out who changed it",
-            )
-            for path in sorted(stated.keys() & expected.keys())
-            if stated[path] != expected[path]
-        ]  # fmt: skip
-        params = (entry.get("params") or {}).get(PARAMS_NAME) or {}
-        findings += [
-            _edited(
-                f"{LOCK_NAME}, {stage}, {PARAMS_NAME} {section}.{name}", params[section].get(name),
-                [value], f"`git checkout {LOCK_NAME}`",
-            )
-            for section in sorted(params.keys() & receipt.config.keys())
-            for name, value in sorted(receipt.config[section].items())
-            if params[section].get(name) != value
-        ]  # fmt: skip
-    return findings
-
-
-def expected_md5s(digest: str, receipt: Receipt, lineage: Path) -> dict[str, str]:
-    """Return DVC's md5 of a stage's receipt and of the artifacts that it made, by path.
-
-    DVC names a folder by the md5 of a list of its files' md5s, and manifests hold those.
-    """
-    md5s = {f"data/receipts/{receipt.stage}.json": _md5_of(lineage / f"{digest}.json")}
-    for output in receipt.outputs:
-        path = PurePosixPath(output.path)
-        if path.name != MANIFEST_NAME:
-            continue  # what else lies in its folder is in no receipt
-        archived = lineage / f"{output.sha256}.json"
-        try:
-            manifest = Manifest.from_dict(read_json(archived), archived)
-        except RecordError:
-            continue  # reported where the chain is walked
-        files = {entry.path: entry.md5 for entry in manifest.files} | {path.name: output.md5}
-        listed = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
-        text = json.dumps(listed, sort_keys=True)
-        md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-        md5s[path.parent.as_posix()] = f"{md5}.dir"
-    return md5s
-
-
-def _md5_of(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def _edited(artefact: str, found: object, expected: Iterable[object], next_step: str) -> Finding:
-    """Return the finding that a pointer disagrees, with both values."""
+def edited(artefact: str, found: object, expected: Iterable[object], next_step: str) -> Finding:
+    """Return the finding that a pointer disagrees with the receipts, with both values."""
     due = " or ".join(sorted(repr(value) for value in expected)) or "nothing"
     return Finding(
         grade=Grade.BLOCK,

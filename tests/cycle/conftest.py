@@ -93,3 +93,9 @@ def checkout(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = tessera(folder, "retrain")
     (folder / "first-run.txt").write_text(result.stdout, encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def copied(checkout: Path, tmp_path: Path) -> Path:
+    """A copy of the checkout in which the cycle has run, to be changed at will."""
+    return Path(shutil.copytree(checkout, tmp_path / "copied", symlinks=True))

@@ -21,12 +21,6 @@ PATIENCE_S = 120
 
 
 @pytest.fixture
-def copied(checkout: Path, tmp_path: Path) -> Path:
-    """A copy of the checkout in which the cycle has run, to be changed at will."""
-    return Path(shutil.copytree(checkout, tmp_path / "copied", symlinks=True))
-
-
-@pytest.fixture
 def other_sampler(copied: Path) -> Path:
     """The copy, with one line of the sampler changed since the version was trained."""
     source = (copied / SAMPLER).read_text("utf-8")

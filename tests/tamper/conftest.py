@@ -1,13 +1,15 @@
 """One small cycle of two versions, made once; every mutation is undone before the next."""
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from flows.auditing import audit as audit_as_the_command_does
+from flows.context import load_context
+from flows.settings import Settings
 from tessera_core.audit.report import AuditReport
-from tessera_core.audit.stage import audit_workspace
-from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.records.paths import Paths
 from tests.cycle.conftest import make_checkout, tessera
 
@@ -15,16 +17,35 @@ Audit = Callable[[], AuditReport]
 
 
 @pytest.fixture(scope="session")
-def world(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    """A checkout whose own run is champion; another run of it, with another seed, challenges."""
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Whoever signs, and a forger: the file of a private key and of its public half each."""
+    folder = tmp_path_factory.mktemp("keys")
+    files = {}
+    for who in ("signer", "forger"):
+        files[who], files[f"{who}'s public"] = folder / f"{who}.pem", folder / f"{who}.pub"
+        for command in (
+            ["genpkey", "-algorithm", "ed25519", "-out", str(files[who])],
+            ["pkey", "-in", str(files[who]), "-pubout", "-out", str(files[f"{who}'s public"])],
+        ):
+            subprocess.run(["openssl", *command], check=True, timeout=60, capture_output=True)
+    return files
+
+
+@pytest.fixture(scope="session")
+def world(repo: Path, keys: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """A checkout whose own run is champion and signed; another run, of another seed, challenges."""
     root = make_checkout(repo, tmp_path_factory.mktemp("tampered"))
     tessera(root, "retrain")
     tessera(root, "retrain", "--set", "pretrain.seed=99")
+    tessera(root, "attest", "tessera/1", "--key", str(keys["signer"]))
     return Paths(root=root, workspace=root)
 
 
 @pytest.fixture(scope="session")
-def audit(world: Paths) -> Audit:
-    """Audit the checkout as ``tessera audit`` does."""
-    config = PlatformConfig.read(world.root / PARAMS_NAME)
-    return lambda: audit_workspace(config, world)
+def audit(world: Paths) -> Iterator[Audit]:
+    """Audit the checkout as ``tessera audit`` does, pointers of MLflow and DVC included."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in Settings.model_fields:
+            patch.setenv(name.upper(), "")
+        context = load_context(world.root)
+        yield lambda: audit_as_the_command_does(context, None)[0]

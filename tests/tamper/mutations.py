@@ -1,12 +1,12 @@
 """Ways to tamper with a checkout; seeded, so that a failure can be repeated, and undone afterwards.
 
-Each changes one thing and returns what an audit must name. Edits of MLflow's tags and aliases need
-a registry, and forged signatures a key: they belong into modules of their own beside this one.
+Each changes one thing and returns what an audit must name.
 """
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +14,10 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
+from tessera_core.attest.signing import key_id, read_private_key, sign
 from tessera_core.audit.chain import UPSTREAM
 from tessera_core.records.files import canonical_json, digest_file, digest_json, write_json
+from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
 from tessera_core.records.paths import Paths
 
 RECEIPTS: Final = "receipts in the lineage"
@@ -45,6 +47,9 @@ ARTIFACTS: Final[Mapping[str, str]] = {
     "current receipt": "data/receipts/[e-s]*.json",
     "archived receipt": RECEIPTS,
     "archived manifest": MANIFESTS,
+    "signed bundle": "data/attestations/*/bundle.intoto.jsonl",
+    "signed statement": "data/attestations/*/*.intoto.json",
+    "attested document": "data/attestations/*/*.md",
 }
 """Kind of artifact -> where its files are, below the root."""
 
@@ -70,6 +75,8 @@ class Tampering:
     paths: Paths
     rng: np.random.Generator
     before: dict[Path, bytes | None] = field(default_factory=dict)
+    rows: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    """Statements that bring MLflow's rows back."""
 
     def pick(self, pattern: str, number: int = 1) -> list[Path]:
         """Return files of a kind with content that differs, drawn by the seed."""
@@ -101,8 +108,16 @@ class Tampering:
         if content is not None:
             path.write_bytes(content)
 
+    def execute(self, statement: str, values: tuple[str, ...] = ()) -> list[Any]:
+        """Run SQL in MLflow's database, past MLflow."""
+        database = self.paths.root / ".mlflow" / "mlflow.db"
+        with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
     def undo(self) -> None:
         """Bring everything back."""
+        for statement, values in self.rows:
+            self.execute(statement, values)
         for path, content in self.before.items():
             path.unlink(missing_ok=True)
             if content is not None:
@@ -210,6 +225,75 @@ def edit_lock(one: Tampering, pattern: str) -> set[str]:
     out["md5"] = f"{one.rng.bytes(16).hex()}{out['md5'][32:]}"
     one.write(path, yaml.safe_dump(content).encode())
     return {"dvc.lock"}
+
+
+def edit_tag(one: Tampering, tag: str) -> set[str]:
+    """Give a version of the registry another value of a tag."""
+    known = "SELECT version, value FROM model_version_tags WHERE name = 'tessera' AND key = ?"
+    rows = one.execute(known, (tag,))
+    version, value = rows[one.rng.integers(len(rows))]
+    place = "WHERE name = 'tessera' AND version = ? AND key = ?"
+    edit = f"UPDATE model_version_tags SET value = ? {place}"
+    one.execute(edit, (f"{value}, or so", str(version), tag))
+    one.rows.append((edit, (value, str(version), tag)))
+    return {f"registry tessera/{version}, tag {tag}"}
+
+
+def drop_tag(one: Tampering, tag: str) -> set[str]:
+    """Take a tag off the champion."""
+    place = "WHERE name = 'tessera' AND version = '1' AND key = ?"
+    ((value,),) = one.execute(f"SELECT value FROM model_version_tags {place}", (tag,))
+    one.execute(f"DELETE FROM model_version_tags {place}", (tag,))
+    one.rows.append(
+        ("INSERT INTO model_version_tags (name, version, key, value) VALUES ('tessera', '1', ?, ?)",
+         (tag, value))
+    )  # fmt: skip
+    return {f"registry tessera/1, tag {tag}"}
+
+
+def move_alias(one: Tampering, version: str) -> set[str]:
+    """Let the champion alias point at another version, or at none."""
+    name = "name = 'tessera' AND alias = 'champion'"
+    if version:
+        edit = f"UPDATE registered_model_aliases SET version = ? WHERE {name}"
+        one.execute(edit, (version,))
+        one.rows.append((edit, ("1",)))
+    else:
+        one.execute(f"DELETE FROM registered_model_aliases WHERE {name}")
+        one.rows.append(
+            ("INSERT INTO registered_model_aliases (name, alias, version) "
+             "VALUES ('tessera', 'champion', ?)", ("1",))
+        )  # fmt: skip
+    return {"registry tessera, alias champion"}
+
+
+def forge(one: Tampering, key: Path) -> set[str]:
+    """Sign the attestations with another key, and let the manifest name it as theirs."""
+    (bundle,) = one.pick("data/attestations/*/bundle.intoto.jsonl")
+    forger = read_private_key(key)
+    statements = sorted(bundle.parent.glob("*.intoto.json"))
+    lines = [canonical_json(sign(path.read_bytes(), forger)) for path in statements]
+    one.write(bundle, b"".join(line + b"\n" for line in lines))
+    _reseal_attestations(one, bundle.parent, signed_by=key_id(forger.public_key()))
+    return {one.name(bundle)}
+
+
+def alter_signed(one: Tampering, name: str) -> set[str]:
+    """Change what was signed, and let the manifest agree."""
+    (path,) = one.pick(f"data/attestations/*/{name}")
+    content = path.read_bytes()
+    lines = content.splitlines(keepends=True)
+    one.write(path, b"".join(lines[::-1]) if name.endswith("l") else content + b"\n")
+    _reseal_attestations(one, path.parent)
+    return {one.name(path)}
+
+
+def _reseal_attestations(one: Tampering, folder: Path, **facts: str) -> None:
+    """Write the manifest of attestations anew."""
+    manifest = folder / MANIFEST_NAME
+    stored = json.loads(manifest.read_bytes())
+    one.write(manifest, manifest.read_bytes())
+    write_manifest(folder, stored["kind"], {**stored["facts"], **facts})
 
 
 def relink(one: Tampering, link: str) -> set[str]:

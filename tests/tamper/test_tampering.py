@@ -10,16 +10,22 @@ from tessera_core.audit.chain import verify_chain
 from tessera_core.audit.report import Grade
 from tessera_core.errors import RecordError
 from tessera_core.records.paths import Paths
+from tests.cycle.conftest import tessera
 from tests.tamper.conftest import Audit
 from tests.tamper.mutations import (
     ARTIFACTS,
     RELINKED,
     Tampering,
+    alter_signed,
     append,
     delete,
+    drop_tag,
     edit_lock,
     edit_number,
+    edit_tag,
     flip,
+    forge,
+    move_alias,
     relink,
     reseal,
     swap,
@@ -41,6 +47,13 @@ LOCKED = (
     "data/samples", "data/quality", "data/shards", "data/model", "data/evaluation",
     *(f"data/receipts/{stage}.json" for stage in ("ingest", "shuffle", "pretrain", "evaluate")),
 )  # fmt: skip
+TAGS = tuple(
+    f"tessera.{name}"
+    for name in (
+        "model_digest", "receipt.pretrain", "receipt.evaluate", "git_commit", "git_dirty",
+        "simulated", "reasons",
+    )
+)  # fmt: skip
 
 Mutation = tuple[Callable[[Tampering, str], set[str]], str]
 
@@ -55,8 +68,12 @@ MUTATIONS: dict[str, Mutation] = {
     **{f"change and reseal {one}": (reseal, f"data/{one}/manifest.json") for one in SEALED},
     **{f"relink {link}": (relink, link) for link in RELINKED},
     **{f"edit dvc.lock for {path}": (edit_lock, path) for path in LOCKED},
+    **{f"edit {tag} in MLflow": (edit_tag, tag) for tag in TAGS},
+    **{f"drop {tag} in MLflow": (drop_tag, tag) for tag in TAGS},
+    "let another version be champion": (move_alias, "2"),
+    "let no version be champion": (move_alias, ""),
 }
-WARNED = ("delete current receipt", "delete archived manifest", "edit dvc.lock")
+WARNED = ("delete current receipt", "delete archived manifest")
 """Found and named, as a warning: the evidence has it twice, or it only points at evidence."""
 
 
@@ -84,6 +101,24 @@ def test_a_mutation_is_found_and_the_artifact_named(
     assert expected
     for artifact in expected:
         assert any(each.startswith(artifact) for each in found), (artifact, found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("what", ["key", "bundle.intoto.jsonl", "*.intoto.json", "*.md"])
+def test_a_forged_attestation_is_found_with_the_signers_public_key(
+    world: Paths, keys: dict[str, Path], what: str
+) -> None:
+    (folder,) = world.attestations.iterdir()
+    words = ("verify", str(folder), "--public-key", str(keys["signer's public"]))
+
+    with tampering(world, 0) as one:
+        expected = forge(one, keys["forger"]) if what == "key" else alter_signed(one, what)
+        refused = tessera(world.root, *words, expect=3)
+
+    for artifact in expected:
+        assert artifact in refused.stderr
+    assert "signed by" in tessera(world.root, *words).stdout
 
 
 @pytest.mark.slow

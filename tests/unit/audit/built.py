@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from tessera_core.audit.absence import signature_path
 from tessera_core.records.code import CodeVersion
 from tessera_core.records.files import FileDigest, atomic_folder, digest_file, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, write_manifest
@@ -51,7 +50,7 @@ class Run:
     """What a person decided, as the registration tells it."""
 
     is_signed: bool = True
-    """Whether a signature lies beside the model; what it says is not looked at here."""
+    """Whether attestations say that the model is signed; the signature is not looked at here."""
 
     receipts: dict[str, str] = field(default_factory=dict)
     """Digest by stage."""
@@ -135,7 +134,9 @@ class Run:
         model = self.artifact(paths.model, "model", ["encoder.safetensors", "config.json"])
         write_json(paths.training / "history.json", [{"step": 1, "mark": self.mark}])
         if self.is_signed:
-            write_json(signature_path(paths, model.digest), {})
+            facts = {"model_digest": model.digest, "signed_by": "a" * 64}
+            folder = paths.attestations / f"tessera-{self.version}-{self.mark}".replace(" ", "-")
+            self.artifact(folder, "attestations", ["bundle.intoto.jsonl"], facts)
         self.record(
             "pretrain",
             ("shuffle",),
@@ -209,9 +210,10 @@ class Run:
         return {"version": self.version, "model_digest": digest, **behind}
 
     def evidence(self) -> list[Path]:
-        """Return every file that an audit reads."""
+        """Return every file that an audit hashes."""
         files = sorted(path for path in self.root.rglob("*") if path.is_file())
-        return [path for path in files if "attestations" not in path.parts]
+        attested = set(self.paths.attestations.glob("*/manifest.json"))  # read, for it lists all
+        return [path for path in files if path not in attested]
 
 
 def cache_workspace(paths: Paths) -> None:

@@ -1,8 +1,7 @@
-"""Evidence that is absent, or that a person gave."""
+"""Decisions of people, and evaluations that a decision should have had."""
 
 import pytest
 
-from tessera_core.audit.absence import signature_path
 from tessera_core.audit.chain import verify_chain
 from tessera_core.audit.report import Grade
 from tessera_core.records.files import canonical_json, digest_json, write_atomically
@@ -29,16 +28,6 @@ def decide(run, *, by="Ann", reason="seams in 2", previous=None, version="1"):
 @pytest.fixture
 def run(tmp_path):
     return Run(root=tmp_path).cycle()
-
-
-def test_an_unsigned_model_is_a_note(run):
-    signature_path(run.paths, Manifest.read(run.paths.model).digest).unlink()
-
-    (finding,) = audit(run).findings
-
-    assert finding.grade is Grade.NOTE
-    assert "is not signed" in finding.problem
-    assert finding.concerns == (run.receipts["pretrain"],)
 
 
 def test_a_decision_of_a_person_is_a_note_with_who_and_why(run):

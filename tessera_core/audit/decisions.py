@@ -1,17 +1,14 @@
-"""Evidence that is not a stage's output: signatures of models and decisions of people."""
+"""Decisions of people that the lineage keeps, and what receipts say of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Final
 
 from tessera_core.audit.evidence import Evidence
 from tessera_core.audit.lineage import OVERRIDE_MARK, Override, marked_files, overrides_of
 from tessera_core.audit.report import Finding, Grade
-from tessera_core.records.paths import DIGITS_OF_NAME, Paths
+from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 
-ATTESTATIONS: Final = "data/attestations"
-SIGNATURE_NAME: Final = "model.sig.json"
 OVERRIDE_WORDS: Final = " decided: "
 """What a reason of register contains where a person decided; the rule never says it."""
 
@@ -19,31 +16,6 @@ RESTORE_DECISION: Final = (
     "restore data/lineage from a backup or another clone; without the record nobody answers for "
     "this champion"
 )
-
-
-def signature_path(paths: Paths, model_digest: str) -> Path:
-    """Return where the detached signature of a model lies."""
-    return paths.root / ATTESTATIONS / model_digest[:DIGITS_OF_NAME] / SIGNATURE_NAME
-
-
-def absent_signatures(receipts: Mapping[str, Receipt], paths: Paths) -> list[Finding]:
-    """Return a note for each model of the chain that nobody signed; signing is optional."""
-    models = {
-        str(receipt.facts.get("model_digest")): digest
-        for digest, receipt in receipts.items()
-        if receipt.stage == "pretrain"
-    }
-    return [
-        Finding(
-            grade=Grade.NOTE,
-            artefact=f"model {model_digest[:DIGITS_OF_NAME]}",
-            problem="is not signed: its digest says what it is, nobody says who vouches for it",
-            next_step="nothing, unless readers are to check who made it",
-            concerns=(digest,),
-        )
-        for model_digest, digest in sorted(models.items())
-        if not signature_path(paths, model_digest).is_file()
-    ]
 
 
 def check_overrides(

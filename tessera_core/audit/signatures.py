@@ -1,0 +1,80 @@
+"""Attestations beside the chain: whether a model is signed, and its documents are whole.
+
+Whose signature it is, and whether it holds, needs a public key that the checkout's owner does not
+control: `tessera verify` asks for one.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tessera_core.audit.evidence import Evidence
+from tessera_core.audit.report import Finding, Grade
+from tessera_core.errors import RecordError
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+from tessera_core.records.paths import DIGITS_OF_NAME, Paths
+from tessera_core.records.receipt import Receipt
+
+
+def check_signatures(
+    receipts: Mapping[str, Receipt], evidence: Evidence, paths: Paths
+) -> list[Finding]:
+    """Return a note for each model of the chain that nobody signed; signing is optional.
+
+    Attestations of these models that are there must be what their manifest lists.
+    """
+    models = {
+        str(receipt.facts.get("model_digest")): digest
+        for digest, receipt in receipts.items()
+        if receipt.stage == "pretrain"
+    }
+    findings = []
+    signed = set()
+    for path in sorted(paths.attestations.glob(f"*/{MANIFEST_NAME}")):
+        try:
+            manifest = Manifest.read(path.parent)
+        except RecordError as error:
+            findings.append(_broken(evidence.name(path), str(error)))
+            continue
+        model = str(manifest.facts.get("model_digest"))
+        if model not in models:
+            continue
+        findings += _changed(path.parent, manifest, evidence, models[model])
+        if manifest.facts.get("signed_by"):
+            signed.add(model)
+    return [*findings, *(_unsigned(each, models[each]) for each in sorted(models.keys() - signed))]
+
+
+def _changed(
+    folder: Path, manifest: Manifest, evidence: Evidence, digest: str
+) -> Iterator[Finding]:
+    """Yield what is not as the manifest says; each file is read once."""
+    listed = {entry.path: entry.sha256 for entry in manifest.files}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in sorted(listed.keys() | (there - {MANIFEST_NAME})):
+        path = folder / name
+        if name not in listed:
+            yield _broken(evidence.name(path), "is not in the attestations' manifest", digest)
+        elif evidence.digest(path) is None:
+            yield _broken(evidence.name(path), "the attestation is missing", digest)
+        elif not evidence.holds(path, listed[name]):
+            yield _broken(evidence.name(path), "the attestation was changed", digest)
+
+
+def _unsigned(model: str, digest: str) -> Finding:
+    return Finding(
+        grade=Grade.NOTE,
+        artefact=f"model {model[:DIGITS_OF_NAME]}",
+        problem="is not signed: its digest says what it is, nobody says who vouches for it",
+        next_step="nothing, unless readers are to check who made it: `tessera attest --key FILE`",
+        concerns=(digest,),
+    )
+
+
+def _broken(artefact: str, problem: str, *concerns: str) -> Finding:
+    return Finding(
+        grade=Grade.BLOCK,
+        artefact=artefact,
+        problem=problem,
+        next_step="delete the folder and run `tessera attest` again; the same documents come back",
+        concerns=concerns,
+    )
