@@ -34,8 +34,8 @@ def read_yaml(path: Path, hint: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         _require_plain(text, path)
-        _require_once(yaml.compose(text, Loader=yaml.SafeLoader), path)
-        values = yaml.safe_load(text)
+        _require_once(yaml.compose(text, Loader=_loader()), path)
+        values = yaml.load(text, Loader=_loader())  # a safe one
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}. {hint}") from error
     except ConfigError:
@@ -48,12 +48,19 @@ def read_yaml(path: Path, hint: str) -> dict[str, Any]:
     return values
 
 
+def _loader() -> Any:
+    """Return YAML's safe loader, the one in C where there is one: ten times as fast."""
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def _require_plain(text: str, path: Path) -> None:
     """Refuse aliases and deep nesting: settings need neither, and both can blow up a reader."""
     import yaml
 
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=_loader()):
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"{path} has the alias *{event.anchor}; write the value out")
         if isinstance(event, yaml.CollectionStartEvent):

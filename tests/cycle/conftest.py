@@ -22,7 +22,7 @@ SMALL: dict[str, dict[str, object]] = {
     },
     "evaluate": {
         "labels_per_class": [1, 5], "num_draws": 2, "num_bootstraps": 100, "num_trees": 20,
-        "max_pixels_per_field": 6, "tasks": ["crop_type", "canopy_height"],
+        "num_folds": 2, "max_pixels_per_field": 4, "tasks": ["crop_type", "canopy_height"],
     },
 }  # fmt: skip
 

@@ -279,11 +279,11 @@ def forge(one: Tampering, key: Path) -> set[str]:
 
 
 def alter_signed(one: Tampering, name: str) -> set[str]:
-    """Change what was signed, and let the manifest agree."""
+    """Add a line to what was signed, or take an envelope away, and let the manifest agree."""
     (path,) = one.pick(f"data/attestations/*/{name}")
     content = path.read_bytes()
     lines = content.splitlines(keepends=True)
-    one.write(path, b"".join(lines[::-1]) if name.endswith("l") else content + b"\n")
+    one.write(path, b"".join(lines[1:]) if name.endswith("l") else content + b"\n")
     _reseal_attestations(one, path.parent)
     return {one.name(path)}
 
