@@ -8,6 +8,7 @@ from typing import Final
 from tqdm import tqdm
 
 from tessera_core.audit.checks import Chain, champion_receipts, check_chain
+from tessera_core.audit.comparisons import check_comparisons
 from tessera_core.audit.decisions import check_overrides
 from tessera_core.audit.evidence import Evidence
 from tessera_core.audit.outputs import (
@@ -96,6 +97,8 @@ def walk_chain(
                 faults = verify_sources(each, evidence, paths, require_sources=require_sources)
                 findings += concerning(sources_of(digest), faults)
             verified[digest] = each
+        if wanted is None:
+            findings += check_comparisons(receipts, evidence, paths)
     chain = Chain(start=start, receipts=verified)
     findings += check_chain(chain)
     findings += check_stamps(verified, paths)

@@ -1,12 +1,13 @@
 """Where the bytes are: files found by place or by content, each hashed once."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from tessera_core.errors import RecordError
 from tessera_core.records.files import FileDigest, digest_file
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 
 RUN_WORKSPACES: Final = "data/runs/*"
@@ -60,6 +61,21 @@ class Evidence:
         """Return whether a file is there with this content."""
         found = self.digest(path)
         return found is not None and found.sha256 == sha256
+
+    def differences(self, folder: Path, manifest: Manifest) -> Iterator[tuple[Path, str]]:
+        """Yield each file of a folder that is not as its manifest says, and how."""
+        listed = {entry.path: entry.sha256 for entry in manifest.files}
+        there = {
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        }
+        for name in sorted(listed.keys() | (there - {MANIFEST_NAME})):
+            path = folder / name
+            if name not in listed:
+                yield path, "is not in its manifest"
+            elif self.digest(path) is None:
+                yield path, "is missing"
+            elif not self.holds(path, listed[name]):
+                yield path, "was changed"
 
     def find(self, expected: FileDigest, place: Path) -> Path | None:
         """Return a file with this content, or None.

@@ -4,8 +4,7 @@ Whose signature it is, and whether it holds, needs a public key that the checkou
 control: `tessera verify` asks for one.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from tessera_core.audit.evidence import Evidence
 from tessera_core.audit.report import Finding, Grade
@@ -38,26 +37,13 @@ def check_signatures(
         model = str(manifest.facts.get("model_digest"))
         if model not in models:
             continue
-        findings += _changed(path.parent, manifest, evidence, models[model])
+        findings += [
+            _broken(evidence.name(file), f"the attestation {what}", models[model])
+            for file, what in evidence.differences(path.parent, manifest)
+        ]
         if manifest.facts.get("signed_by"):
             signed.add(model)
     return [*findings, *(_unsigned(each, models[each]) for each in sorted(models.keys() - signed))]
-
-
-def _changed(
-    folder: Path, manifest: Manifest, evidence: Evidence, digest: str
-) -> Iterator[Finding]:
-    """Yield what is not as the manifest says; each file is read once."""
-    listed = {entry.path: entry.sha256 for entry in manifest.files}
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    for name in sorted(listed.keys() | (there - {MANIFEST_NAME})):
-        path = folder / name
-        if name not in listed:
-            yield _broken(evidence.name(path), "is not in the attestations' manifest", digest)
-        elif evidence.digest(path) is None:
-            yield _broken(evidence.name(path), "the attestation is missing", digest)
-        elif not evidence.holds(path, listed[name]):
-            yield _broken(evidence.name(path), "the attestation was changed", digest)
 
 
 def _unsigned(model: str, digest: str) -> Finding:

@@ -52,6 +52,9 @@ class Run:
     is_signed: bool = True
     """Whether attestations say that the model is signed; the signature is not looked at here."""
 
+    compared: Mapping[str, str] = field(default_factory=dict)
+    """Digests of what the gate decided by."""
+
     receipts: dict[str, str] = field(default_factory=dict)
     """Digest by stage."""
 
@@ -164,7 +167,7 @@ class Run:
         behind = {stage: source.receipts[stage] for stage in ("pretrain", "evaluate")}
         self.record(
             "register", ("pretrain", "evaluate"), [paths.registration / MANIFEST_NAME],
-            {**record, "champion_receipts": behind},
+            {**record, "champion_receipts": behind, "evidence": dict(self.compared)},
         )  # fmt: skip
         name = f"tessera-v1-{self.mark}"
         self.artifact(paths.exports / name, "export", ["npy/a/2022/a.npy", "preview.png"])
