@@ -1,17 +1,29 @@
 """Where the bytes are: files found by place or by content, each hashed once."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tessera_core.errors import RecordError
-from tessera_core.records.files import FileDigest, digest_file
+from tessera_core.records.files import FileDigest
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 
 RUN_WORKSPACES: Final = "data/runs/*"
 """Where runs with other settings have their workspaces, below the root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What was read from a file. DVC's md5 would say nothing that sha256 does not."""
+
+    sha256: str
+    """Digest of all bytes."""
+
+    size: int
+    """Their number."""
 
 
 class Evidence:
@@ -26,7 +38,7 @@ class Evidence:
         """
         self._paths = paths
         self._on_read = on_read
-        self._digests: dict[Path, FileDigest | None] = {}
+        self._digests: dict[Path, Content | None] = {}
         self._by_content: dict[str, Path] = {}
 
     @property
@@ -43,16 +55,12 @@ class Evidence:
         """Return how findings call a file: its path from the root."""
         return Path(os.path.relpath(path, self._paths.root)).as_posix()
 
-    def digest(self, path: Path) -> FileDigest | None:
-        """Return a file's digests, reading it at most once; None when it cannot be read."""
+    def digest(self, path: Path) -> Content | None:
+        """Return what a file holds, reading it at most once; None when it cannot be read."""
         if path not in self._digests:
-            try:
-                found = digest_file(path, self._paths.root)
-            except RecordError:
-                # Absent evidence is a finding of the caller, who knows what it was for.
-                self._digests[path] = None
-            else:
-                self._digests[path] = found
+            found = _read(path)
+            self._digests[path] = found
+            if found is not None:  # absent evidence is a finding of the caller, who knows what for
                 self._by_content.setdefault(found.sha256, path)
                 self._on_read(found.size)
         return self._digests[path]
@@ -107,3 +115,12 @@ class Evidence:
     def _workspaces(self) -> list[Path]:
         """Return the root and every workspace below it that runs with overrides made."""
         return [self._paths.root, *sorted(self._paths.root.glob(RUN_WORKSPACES))]
+
+
+def _read(path: Path) -> Content | None:
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return Content(sha256=sha256, size=file.tell())
+    except OSError:
+        return None
