@@ -26,6 +26,7 @@ def attest(context: Context, reference: str, key_file: Path | None) -> tuple[Pat
     from tessera_core.attest.signing import key_id, read_private_key
     from tessera_core.attest.subject import find_subject
     from tessera_core.records.code import environment_versions
+    from tessera_core.records.receipt import read_versions
 
     if key_file is None and context.settings.tessera_signing_key:
         key_file = Path(context.settings.tessera_signing_key)
@@ -35,7 +36,9 @@ def attest(context: Context, reference: str, key_file: Path | None) -> tuple[Pat
         key = read_private_key(key_file)
     subject = find_subject(reference, context.paths)
     times = commit_times(subject.commits, context.paths.root)
-    folder = write_attestations(subject, context.paths, times, environment_versions(), key)
+    trained = read_versions(subject.stage("pretrain").environment, context.paths.lineage)
+    versions = trained or environment_versions()  # older lineages keep the digest alone
+    folder = write_attestations(subject, context.paths, times, versions, key)
     lines = [
         f"commit {commit[:12]} is not in this checkout, so nothing that needs a time was written"
         for commit in subject.commits

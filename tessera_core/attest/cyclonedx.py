@@ -23,8 +23,8 @@ def bill_of_materials(subject: Subject, versions: Mapping[str, str]) -> Json:
 
     Args:
         subject: Version or export; an export's BOM is that of its model.
-        versions: Package -> version of the environment now. Listed only where their digest is
-            the one in the training receipt, since only then they are what trained the model.
+        versions: Package -> version. Listed only where their digest is the one in the training
+            receipt, since only then they are what trained the model.
     """
     pretrain = subject.stage("pretrain")
     libraries = _libraries(versions) if digest_json(dict(versions)) == pretrain.environment else []

@@ -79,8 +79,7 @@ def write_attestations(
         paths: Where folders of attestations are.
         times: Commit -> its time, ISO 8601 in UTC. Standards that demand a time are left out
             where a commit has none.
-        versions: Package -> version of the environment now; used where the digest in the
-            receipts is of these very versions.
+        versions: Package -> version; used where the digest in the receipts is of these.
         key: Signs the statements; None leaves them unsigned.
     """
     documents, left_out = _documents(subject, paths, times, versions)

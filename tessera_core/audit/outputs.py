@@ -265,6 +265,15 @@ def _check_archive(receipt: Receipt, evidence: Evidence, paths: Paths) -> list[F
                 next_step=RESTORE_LINEAGE,
             )
         )
+    versions = paths.lineage / f"{receipt.environment}.json"
+    # Lineages of before these were kept have none.
+    if evidence.digest(versions) and not evidence.holds(versions, receipt.environment):
+        findings.append(
+            _block(
+                evidence.name(versions), "the list of package versions was changed",
+                RESTORE_LINEAGE,
+            )
+        )  # fmt: skip
     return findings
 
 

@@ -144,3 +144,12 @@ def write_receipt(receipt: Receipt, current: Path, lineage: Path) -> None:
         write_atomically(environment, canonical_json(versions))
     if not current.is_file() or current.read_bytes() != content:
         write_atomically(current, content)
+
+
+def read_versions(environment: str, lineage: Path) -> dict[str, str] | None:
+    """Return package -> version behind an environment digest; None where the lineage has none."""
+    try:
+        versions = read_json(lineage / f"{environment}.json")
+    except RecordError:
+        return None
+    return versions if digest_json(versions) == environment else None

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from tessera_core.errors import RecordError
 from tessera_core.records.paths import Paths
-from tessera_core.records.receipt import Receipt
+from tessera_core.records.receipt import Receipt, read_versions
 from tessera_core.replay.chain import Recorded
-from tessera_core.replay.environment import changed_versions, read_versions
+from tessera_core.replay.environment import changed_versions
 from tessera_core.replay.job import code_of, open_replay, run_again
 from tessera_core.replay.layout import Fetch, lay_descriptions, lay_outputs, lay_sources
 
@@ -73,7 +73,7 @@ def environment_change(old: Recorded, new: Recorded, paths: Paths) -> str:
     digests = [one.stages["pretrain"].environment for one in (old, new)]
     if digests[0] == digests[1]:
         return ""
-    versions = [read_versions(digest, paths) for digest in digests]
+    versions = [read_versions(digest, paths.lineage) for digest in digests]
     if versions[0] is None or versions[1] is None:
         return f"{digests[0][:12]} -> {digests[1][:12]}"
     return ", ".join(changed_versions(versions[0], versions[1]))

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from tessera_core.audit.report import Finding, Grade
-from tessera_core.errors import RecordError
 from tessera_core.records.code import environment_versions
-from tessera_core.records.files import digest_json, read_json
+from tessera_core.records.files import digest_json
 from tessera_core.records.paths import Paths
-from tessera_core.records.receipt import Receipt
+from tessera_core.records.receipt import Receipt, read_versions
 
 ABSENT = "absent"
 
@@ -22,21 +21,12 @@ def environment_findings(receipts: Iterable[Receipt], paths: Paths) -> list[Find
         Finding(
             grade=Grade.WARN,
             artefact=f"environment of {', '.join(names)}",
-            problem=_problem(read_versions(digest, paths), digest, present),
+            problem=_problem(read_versions(digest, paths.lineage), digest, present),
             next_step="install the recorded versions where a replay differs",
         )
         for digest, names in stages.items()
         if digest != digest_json(present)
     ]
-
-
-def read_versions(digest: str, paths: Paths) -> dict[str, str] | None:
-    """Return the versions behind an environment digest; None where the lineage has none."""
-    try:
-        versions = read_json(paths.lineage / f"{digest}.json")
-    except RecordError:
-        return None
-    return versions if digest_json(versions) == digest else None
 
 
 def changed_versions(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

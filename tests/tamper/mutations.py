@@ -22,6 +22,7 @@ from tessera_core.records.paths import Paths
 
 RECEIPTS: Final = "receipts in the lineage"
 MANIFESTS: Final = "manifests in the lineage"
+VERSIONS: Final = "package versions in the lineage"
 
 ARTIFACTS: Final[Mapping[str, str]] = {
     "scene": "data/scenes/sentinel-*/**/*.tif",
@@ -47,6 +48,7 @@ ARTIFACTS: Final[Mapping[str, str]] = {
     "current receipt": "data/receipts/[e-s]*.json",
     "archived receipt": RECEIPTS,
     "archived manifest": MANIFESTS,
+    "archived package versions": VERSIONS,
     "signed bundle": "data/attestations/*/bundle.intoto.jsonl",
     "signed statement": "data/attestations/*/*.intoto.json",
     "attested document": "data/attestations/*/*.md",
@@ -80,7 +82,7 @@ class Tampering:
 
     def pick(self, pattern: str, number: int = 1) -> list[Path]:
         """Return files of a kind with content that differs, drawn by the seed."""
-        if pattern in (RECEIPTS, MANIFESTS):
+        if pattern in (RECEIPTS, MANIFESTS, VERSIONS):
             files = self._archived(pattern)
         else:
             files = sorted(path for path in self.paths.root.glob(pattern) if path.is_file())
@@ -93,6 +95,8 @@ class Tampering:
         current = [self.paths.receipt(stage) for stage in UPSTREAM]
         if which == RECEIPTS:
             digests = [digest_file(path, self.paths.root).sha256 for path in current]
+        elif which == VERSIONS:
+            digests = [json.loads(path.read_bytes())["environment"] for path in current[:1]]
         else:
             digests = [
                 output["sha256"]

@@ -7,8 +7,8 @@ import pytest
 from tessera_core.records.code import environment_digest, environment_versions
 from tessera_core.records.files import canonical_json, digest_json, write_atomically
 from tessera_core.records.paths import Paths
-from tessera_core.records.receipt import Receipt, write_receipt
-from tessera_core.replay.environment import changed_versions, environment_findings, read_versions
+from tessera_core.records.receipt import Receipt, read_versions, write_receipt
+from tessera_core.replay.environment import changed_versions, environment_findings
 from tests.unit.audit.built import Run
 
 
@@ -28,13 +28,13 @@ def receipt(tmp_path):
 def test_the_versions_behind_a_receipt_are_stored_with_it(receipt, paths):
     write_receipt(receipt, paths.receipt("shuffle"), paths.lineage)
 
-    assert read_versions(receipt.environment, paths) == environment_versions()
+    assert read_versions(receipt.environment, paths.lineage) == environment_versions()
 
 
 def test_versions_of_somebody_else_are_not_claimed(receipt, paths):
     write_receipt(replace(receipt, environment="f" * 64), paths.receipt("shuffle"), paths.lineage)
 
-    assert read_versions("f" * 64, paths) is None
+    assert read_versions("f" * 64, paths.lineage) is None
 
 
 def test_the_same_environment_is_no_finding(receipt, paths):
@@ -63,7 +63,7 @@ def test_altered_versions_are_not_believed(paths):
     digest = digest_json({"torch": "1.2.3"})
     write_atomically(paths.lineage / f"{digest}.json", canonical_json({"torch": "1.2.4"}))
 
-    assert read_versions(digest, paths) is None
+    assert read_versions(digest, paths.lineage) is None
 
 
 def test_packages_that_came_or_went_are_changes_too():
