@@ -1,11 +1,20 @@
-"""Attestations from the command line: keys from files, commit times from git."""
+"""Attestations from the command line: keys from files, times from git, events to a server."""
 
 import subprocess
+import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from flows.context import Context
-from tessera_core.errors import InputError
+from tessera_core.errors import InputError, StorageError
+
+EVENTS_NAME: Final = "openlineage.jsonl"
+LINEAGE_API: Final = "/api/v1/lineage"
+SEND_TIMEOUT_S: Final = 30.0
 
 
 def attest(context: Context, reference: str, key_file: Path | None) -> tuple[Path, list[str]]:
@@ -47,6 +56,40 @@ def attest(context: Context, reference: str, key_file: Path | None) -> tuple[Pat
     signer = "nobody; --key FILE or TESSERA_SIGNING_KEY signs"
     lines.append(f"signed by    {signer if key is None else key_id(key.public_key())[:12]}")
     return folder, lines
+
+
+def send_lineage(folder: Path, server: str, api_key: SecretStr) -> int:
+    """Post the OpenLineage events of a folder to a server, and return how many it took.
+
+    Args:
+        folder: What ``attest`` wrote.
+        server: Its address as ``https://lineage.example.org``; events go to ``/api/v1/lineage``.
+        api_key: Sent as a bearer token unless it is empty.
+
+    Raises:
+        InputError: The address is none of http, or the folder holds no events.
+        StorageError: The server did not take one; those before it were taken. Sending again is
+            safe: events have names of their own.
+    """
+    events = folder / EVENTS_NAME
+    if urlsplit(server).scheme not in ("http", "https"):
+        raise InputError(f"{server} is no address of a server; expected http:// or https://")
+    if not events.is_file():
+        raise InputError(f"{folder} has no {EVENTS_NAME} to send: a commit's time was not known")
+    headers = {"Content-Type": "application/json"}
+    if key := api_key.get_secret_value():
+        headers["Authorization"] = f"Bearer {key}"
+    lines = events.read_bytes().splitlines()
+    for number, line in enumerate(lines, start=1):
+        request = urllib.request.Request(f"{server.rstrip('/')}{LINEAGE_API}", line, headers)
+        try:
+            urllib.request.urlopen(request, timeout=SEND_TIMEOUT_S).close()
+        except OSError as error:  # refused, unreachable, or an answer that is an error
+            raise StorageError(
+                f"{server} did not take event {number} of {len(lines)}: {error}; the documents "
+                f"are in {folder}, send them again when it answers"
+            ) from error
+    return len(lines)
 
 
 def require_outside(key_file: Path, root: Path) -> None:

@@ -32,6 +32,9 @@ def _add_attest(
     parser = add_command(commands, common, "attest", text, _attest)
     parser.add_argument("subject", help="a version (2 or tessera/2) or the name of an export")
     parser.add_argument("--key", metavar="FILE", help="Ed25519 key (PEM), outside the checkout")
+    parser.add_argument(
+        "--send", metavar="URL", help="post the OpenLineage events to this server, too"
+    )
     text = "verify attestations against a public key; exit 3 when anything is forged"
     parser = add_command(commands, argparse.ArgumentParser(add_help=False), "verify", text, _verify)
     parser.add_argument("folder", help="a folder that `tessera attest` wrote")
@@ -81,7 +84,7 @@ def _replay(chosen: argparse.Namespace) -> int:
 def _attest(chosen: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from flows.attesting import attest
+    from flows.attesting import attest, send_lineage
     from flows.context import load_context, require_writable
 
     context = load_context(chosen.root, chosen.overrides)
@@ -90,6 +93,9 @@ def _attest(chosen: argparse.Namespace) -> int:
     for line in lines:
         say(line)
     say(f"attestations {folder}")
+    if chosen.send:
+        number = send_lineage(folder, chosen.send, context.settings.openlineage_api_key)
+        say(f"sent         {number} events to {chosen.send}")
     return 0
 
 

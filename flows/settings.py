@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 QUIET: Final = {
@@ -51,6 +52,9 @@ class Settings(BaseSettings):
 
     tessera_signing_key: str = ""
     """Path of the key that signs attestations, outside the checkout; empty = unsigned."""
+
+    openlineage_api_key: SecretStr = SecretStr("")
+    """What a lineage server knows us by, as other OpenLineage clients name it; empty = none."""
 
 
 def child_environment(**added: str) -> dict[str, str]:

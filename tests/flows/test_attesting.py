@@ -1,8 +1,11 @@
 """``tessera attest`` and ``tessera verify``: keys from outside, times from git, exit codes."""
 
+import json
 import os
 import shutil
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -136,3 +139,63 @@ def test_an_unknown_version_is_bad_input(world, capsys):
     attest(world, "9", expect=2)
 
     assert "no version and no export 9" in capsys.readouterr().err
+
+
+@pytest.fixture
+def lineage_server():
+    """A server that keeps what is posted, and answers with the code that it is told."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            server.posted.append((self.path, self.headers["Authorization"], json.loads(body)))
+            self.send_response(server.code)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.posted, server.code = [], 201
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_lineage_is_sent_event_by_event_with_the_servers_key(
+    world, lineage_server, monkeypatch, capsys
+):
+    monkeypatch.setenv("OPENLINEAGE_API_KEY", "hush")
+
+    [folder] = attest(world, "2", "--send", f"{lineage_server.url}/")
+
+    written = [
+        json.loads(line) for line in (folder / "openlineage.jsonl").read_bytes().splitlines()
+    ]
+    assert [event for _, _, event in lineage_server.posted] == written
+    assert {(path, key) for path, key, _ in lineage_server.posted} == {
+        ("/api/v1/lineage", "Bearer hush")
+    }
+    said = capsys.readouterr().out
+    assert f"{len(written)} events to" in said
+    assert "hush" not in said
+
+
+def test_a_server_that_refuses_an_event_is_told_with_what_to_do(world, lineage_server, capsys):
+    lineage_server.code = 503
+
+    [folder] = attest(world, "2", "--send", lineage_server.url, expect=2)
+
+    complaint = capsys.readouterr().err
+    assert "did not take event 1 of" in complaint
+    assert folder.name in complaint
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "lineage.example.org", "ftp://x"])
+def test_only_a_web_server_can_be_sent_to(world, url, capsys):
+    attest(world, "2", "--send", url, expect=2)
+
+    assert "expected http:// or https://" in capsys.readouterr().err
