@@ -26,6 +26,7 @@ examples:
   tessera promote 1 --by Ann --reason "seams in 2" overrule the gate; both are kept for audits
   tessera replay tessera/1                         run its stages again; do they give the same?
   tessera audit                                    verify every digest of the last export
+  tessera recall SCENE                             what has seen a bad scene, what to run again
   tessera attest tessera/2 --key KEY.pem           signed provenance, ML-BOM, cards, lineage
   tessera rebuild-tracking                         a lost MLflow database, from receipts
   tessera ui                                       Prefect and MLflow in the browser
@@ -39,6 +40,13 @@ example:
   Four trials on one data set, each in a workspace of its own, compared in MLflow under one parent
   run. The same command again reuses what is done. Exit codes: 1 some trials failed or were refused,
   2 all were refused or the grid is none.
+"""
+AUDIT_EXAMPLES = """\
+examples:
+  tessera audit                                    behind the current export
+  tessera audit tessera/3                          behind a version; tessera@champion works, too
+  tessera audit data/exports/tessera-v3-*          behind an export
+  tessera audit --pixel 16.455 48.617 --export tessera-v3-1c0b6b1d2f9a
 """
 STAGE_HELP = {
     "ingest": "scenes to samples (Parquet d-pixels with scenes tables)",
@@ -161,6 +169,8 @@ def _add_audit(
 ) -> None:
     """Add ``audit``."""
     parser = add_command(commands, common, "audit", STAGE_HELP["audit"], _audit)
+    parser.epilog = AUDIT_EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "subject", nargs="?", metavar="SUBJECT",
         help="VERSION, NAME/VERSION, NAME@ALIAS, or an export's name or folder "

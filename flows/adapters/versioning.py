@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,8 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
         repo = Repo(str(paths.root))
     except NotDvcRepoError:
         return {}
-    with repo, _dvc_errors():
+    # DVC looks for dvc.yaml where the command was started; our own paths are all absolute.
+    with repo, _dvc_errors(), chdir(paths.root):
         if paths.workspace == paths.root:
             for stage in stages:
                 repo.commit(target=stage, force=True)

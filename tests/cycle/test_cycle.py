@@ -52,9 +52,11 @@ def test_dvc_repro_after_a_forced_rerun_lets_prefect_reuse_every_stage(checkout:
     assert printed.count(" reused ") == len(STAGES)
 
 
-def test_another_clone_gives_the_same_digests(checkout: Path, repo: Path, tmp_path: Path) -> None:
+def test_another_clone_run_from_elsewhere_gives_the_same_digests(
+    checkout: Path, repo: Path, tmp_path: Path
+) -> None:
     other = make_checkout(repo, tmp_path / "other")
-    tessera(other, "retrain")
+    tessera(tmp_path, "retrain", "--root", str(other))
 
     for stage in ("ingest", "shuffle", "pretrain", "export"):
         assert receipt_outputs(other, stage) == receipt_outputs(checkout, stage), stage
