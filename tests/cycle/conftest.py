@@ -52,22 +52,25 @@ def make_checkout(repo: Path, target: Path) -> Path:
     return target
 
 
-def run_in(
-    checkout: Path, *arguments: str, expect: int | None = 0
-) -> "subprocess.CompletedProcess[str]":
-    """Run Python with arguments in a checkout and compare its exit code; None allows any."""
-    bin_folder = Path(sys.executable).parent
-    environment = {
+def environment_of(checkout: Path) -> dict[str, str]:
+    """Return an environment in which a checkout's own code runs, on its own databases."""
+    others = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PREFECT_", "MLFLOW_"))
     }
-    environment["PATH"] = f"{bin_folder}:{environment['PATH']}"
-    # The checkout's own code runs, not the installed one.
-    environment["PYTHONPATH"] = str(checkout)
+    bin_folder = Path(sys.executable).parent
+    return {**others, "PATH": f"{bin_folder}:{others['PATH']}", "PYTHONPATH": str(checkout)}
+
+
+def run_in(
+    checkout: Path, *arguments: str, expect: int | None = 0
+) -> "subprocess.CompletedProcess[str]":
+    """Run Python with arguments in a checkout and compare its exit code; None allows any."""
     result = subprocess.run(
         [sys.executable, *arguments],
-        cwd=checkout, capture_output=True, text=True, timeout=TIME_LIMIT_S, env=environment,
+        cwd=checkout, capture_output=True, text=True, timeout=TIME_LIMIT_S,
+        env=environment_of(checkout),
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert expect in (None, result.returncode), f"{result.stdout[-3000:]}\n{result.stderr[-3000:]}"

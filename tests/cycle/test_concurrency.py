@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cycle.conftest import TIME_LIMIT_S, make_checkout, run_in, tessera
+from tests.cycle.conftest import TIME_LIMIT_S, environment_of, make_checkout, run_in, tessera
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -34,18 +34,9 @@ POLL_S = 0.05
 
 def start(checkout: Path, *words: str) -> "subprocess.Popen[str]":
     """Start a command in a checkout, in a group of its own that can be killed as a whole."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PREFECT_", "MLFLOW_"))
-    }
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
-        "PYTHONPATH": str(checkout),
-    }
     return subprocess.Popen(
         [sys.executable, "-m", "flows.cli", *words],
-        cwd=checkout, env=environment, text=True, stdin=subprocess.DEVNULL,
+        cwd=checkout, env=environment_of(checkout), text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
