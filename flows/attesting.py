@@ -99,8 +99,8 @@ def require_outside(key_file: Path, root: Path) -> None:
         InputError: It is inside, or a link there leads to it.
     """
     home = root.resolve()
-    for place in (key_file.absolute(), key_file.resolve()):
-        if place.is_relative_to(home) or place.is_relative_to(root.absolute()):
+    for place in (key_file.parent.resolve() / key_file.name, key_file.resolve()):
+        if place.is_relative_to(home):
             raise InputError(
                 f"the signing key {key_file} is inside the checkout {root}; keep it outside, "
                 "where nothing commits, copies or caches it"

@@ -84,8 +84,8 @@ def verdict_sentence(report: AuditReport) -> str:
         )
     if report.of(Grade.WARN):
         return (
-            "PASSED: every byte is what its receipt says. The warnings make a later replay "
-            "harder; see their next steps."
+            "PASSED: every byte is what its receipt says. The evidence holds, but see "
+            "what the warnings say and their next steps."
         )
     return "PASSED: every byte is what its receipt says. Nothing to do."
 

@@ -18,7 +18,7 @@ from tessera_core.records.content import Contents
 from tessera_core.records.files import atomic_folder, digest_json, write_json
 from tessera_core.records.lineage import Lineage, Record, read_lineage
 from tessera_core.records.paths import Paths
-from tessera_core.records.superseded import superseded_by
+from tessera_core.records.superseded import reasons_on
 
 RECALL_NAME: Final = "recall.json"
 
@@ -160,7 +160,6 @@ def _row(
     facts: Mapping[str, Any],
     pruned: Sequence[str] = (),
 ) -> Affected:
-    stamp = superseded_by(world.paths.lineage, digest)
     return Affected(
         what=what,
         name=describe(world.lineage.receipts[digest]),
@@ -169,7 +168,7 @@ def _row(
         ways=tuple(str(way) for way in ways),
         facts=facts,
         pruned=tuple(pruned),
-        superseded="" if stamp is None else stamp.reason,
+        superseded=reasons_on(world.paths.lineage, digest),
     )
 
 

@@ -62,19 +62,35 @@ def stamp_superseded(stamp: Superseded, lineage: Path) -> Path:
 
 
 def superseded_by(lineage: Path, digest: str) -> Superseded | None:
-    """Return the stamp on a receipt, an export's manifest or a model, or None.
+    """Return the stamp on a receipt, an export's manifest or a model that says what to use now.
 
-    Of several, one that names a replacement goes first.
+    Of several, one whose replacement was not superseded itself goes first, then one that names a
+    replacement.
 
     Args:
         lineage: Folder of all receipts.
         digest: sha256 of the receipt or of the export's manifest file, or the model's digest.
 
     Raises:
-        RecordError: The stamp was changed.
+        RecordError: A stamp was changed.
     """
-    stamps = [Superseded.read(path) for path in sorted((lineage / FOLDER).glob(f"{digest}.*.json"))]
-    return next((stamp for stamp in stamps if stamp.replaced_by), stamps[0] if stamps else None)
+    stamps = _stamps_on(lineage, digest)
+    named = [stamp for stamp in stamps if stamp.replaced_by]
+    lasting = [stamp for stamp in named if not _stamps_on(lineage, stamp.replaced_by)]
+    return next(iter([*lasting, *named, *stamps]), None)
+
+
+def reasons_on(lineage: Path, digest: str) -> str:
+    """Return why something is superseded, by each recall that it saw; empty where none did.
+
+    Raises:
+        RecordError: A stamp was changed.
+    """
+    return "; ".join(sorted({stamp.reason for stamp in _stamps_on(lineage, digest)}))
+
+
+def _stamps_on(lineage: Path, digest: str) -> list[Superseded]:
+    return [Superseded.read(path) for path in sorted((lineage / FOLDER).glob(f"{digest}.*.json"))]
 
 
 def _name(stamp: Superseded) -> str:

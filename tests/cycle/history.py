@@ -20,14 +20,15 @@ RECALLED: Final = (
     "S2A_MSIL2A_20220123T100411_R122_T33UXP",
     "S1A_IW_GRDH_1SDV_20220102T164235_041324_rtc",
 )
-MONTHS: Final = ("", "", "", "", RECALLED[0], "", "", "", RECALLED[1], "")
-"""What was recalled in a month; nothing where a scheduled retrain made the version."""
+MONTHS: Final = ("", "", "", "", RECALLED[0], "", "", RECALLED[1], "")
+"""What was recalled in a month; nothing where a scheduled retrain made the version. The second
+recall makes two versions: what the first one published has seen the second scene."""
 
 COMMITTER: Final = ("-c", "user.name=Ann", "-c", "user.email=ann@example.invalid")
 
 
 def lay_history(repo: Path, folder: Path) -> Path:
-    """Make a checkout of the repository in a folder and run ten months of it."""
+    """Make a checkout of the repository in a folder and run nine months of it."""
     checkout = make_checkout(repo, folder)
     excluded: list[str] = []
     for month, scene in enumerate(tqdm(MONTHS, unit="month", disable=None), start=1):

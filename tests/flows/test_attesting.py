@@ -79,6 +79,14 @@ def test_what_attest_signs_verify_accepts(world, keys, capsys):
     assert "model-card.md" in capsys.readouterr().err
 
 
+def test_a_key_beside_the_checkout_may_be_named_from_within(world, keys, monkeypatch):
+    monkeypatch.chdir(world.root)
+
+    [folder] = attest(world, "2", "--key", "../key.pem")
+
+    assert Manifest.read(folder).facts["signed_by"]
+
+
 def test_the_key_may_be_named_by_the_environment(world, keys, monkeypatch):
     monkeypatch.setenv("TESSERA_SIGNING_KEY", str(keys[0]))
 

@@ -65,7 +65,7 @@ def test_a_failed_audit_says_so_first_and_last_and_names_each_next_step(report):
 def test_warnings_alone_pass_with_a_reservation(report):
     text = render_text(with_findings(report, finding(Grade.WARN)))
 
-    assert "make a later replay harder" in text
+    assert "see what the warnings say" in text
 
 
 def test_a_long_list_is_cut_in_the_text_and_whole_in_the_json(report, tmp_path):

@@ -17,9 +17,9 @@ def run(tmp_path):
     return Run(root=tmp_path).cycle()
 
 
-def stamp(run, stage, replaced_by):
+def stamp(run, stage, replaced_by, reason="scene X was recalled"):
     made = Superseded(
-        digest=run.receipts[stage], what=f"the {stage} of 2022", reason="scene X was recalled",
+        digest=run.receipts.get(stage, stage), what=f"the {stage} of 2022", reason=reason,
         replaced_by=replaced_by, recall="c" * 64,
     )  # fmt: skip
     return stamp_superseded(made, run.paths.lineage)
@@ -35,8 +35,19 @@ def test_what_a_recall_superseded_is_a_warning_that_says_what_to_use(run, replac
 
     assert finding.grade is Grade.WARN
     assert finding.artefact == f"pretrain receipt {run.receipts['pretrain'][:12]}"
-    assert finding.problem == "the pretrain of 2022 is superseded: scene X was recalled"
+    assert finding.problem == "it is superseded: scene X was recalled"
     assert advice in finding.next_step
+
+
+def test_of_two_recalls_both_are_told_and_the_replacement_is_one_that_still_holds(run):
+    stamp(run, "ingest", "d" * 64)
+    stamp(run, "ingest", "e" * 64, "scene Y was recalled")
+    stamp(run, "d" * 64, "e" * 64, "scene Y was recalled")
+
+    (finding,) = audit(run).findings
+
+    assert finding.problem == "it is superseded: scene X was recalled; scene Y was recalled"
+    assert "receipt eeeeeeeeeeee" in finding.next_step
 
 
 def test_a_changed_stamp_blocks(run):
