@@ -90,15 +90,22 @@ def dvc(checkout: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def checkout(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which the small cycle has run once."""
-    folder = make_checkout(repo, tmp_path_factory.mktemp("checkout"))
+def pristine(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which the small cycle has run once; only ever copied."""
+    folder = make_checkout(repo, tmp_path_factory.mktemp("pristine"))
     result = tessera(folder, "retrain")
     (folder / "first-run.txt").write_text(result.stdout, encoding="utf-8")
     return folder
 
 
+@pytest.fixture(scope="module")
+def checkout(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it that the tests of one module share."""
+    target = tmp_path_factory.mktemp("cycle") / "checkout"
+    return Path(shutil.copytree(pristine, target, symlinks=True))
+
+
 @pytest.fixture
-def copied(checkout: Path, tmp_path: Path) -> Path:
-    """A copy of the checkout in which the cycle has run, to be changed at will."""
-    return Path(shutil.copytree(checkout, tmp_path / "copied", symlinks=True))
+def copied(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test, to be changed at will."""
+    return Path(shutil.copytree(pristine, tmp_path / "copied", symlinks=True))

@@ -95,45 +95,39 @@ def test_two_retrains_that_end_together_make_two_versions_and_one_champion(
         assert "PASSED" in tessera(checkout, "audit", "--set", seed).stdout
 
 
-def test_a_retrain_killed_after_register_goes_on_and_doubles_nothing(
-    checkout: Path, tmp_path: Path
-) -> None:
-    copy = Path(shutil.copytree(checkout, tmp_path / "copy"))
+def test_a_retrain_killed_after_register_goes_on_and_doubles_nothing(copied: Path) -> None:
     seed = ("--set", "pretrain.seed=43")
-    process = start(copy, "retrain", *seed)
+    process = start(copied, "retrain", *seed)
     deadline = time.monotonic() + TIME_LIMIT_S
-    while not list(copy.glob("data/runs/*/data/receipts/register.json")):
+    while not list(copied.glob("data/runs/*/data/receipts/register.json")):
         assert process.poll() is None, process.communicate()[0][-3000:]
         assert time.monotonic() < deadline
         time.sleep(POLL_S)
     kill(process)
-    is_exported = bool(list(copy.glob("data/runs/*/data/receipts/export.json")))
-    before = registry_of(copy)
+    is_exported = bool(list(copied.glob("data/runs/*/data/receipts/export.json")))
+    before = registry_of(copied)
 
-    printed = tessera(copy, "retrain", *seed).stdout
+    printed = tessera(copied, "retrain", *seed).stdout
 
-    after = registry_of(copy)
+    after = registry_of(copied)
     assert not is_exported
     assert len(after["versions"]) == len(before["versions"])
     assert after == before
     assert "register  reused" in printed
-    assert "PASSED" in tessera(copy, "audit", *seed).stdout
-    receipts = lineage_of(copy, "register")
+    assert "PASSED" in tessera(copied, "audit", *seed).stdout
+    receipts = lineage_of(copied, "register")
     assert len({one["facts"]["candidate"]["version"] for one in receipts}) == len(receipts)
 
 
-def test_an_audit_beside_a_writing_export_passes_or_names_what_is_not_there(
-    checkout: Path, tmp_path: Path
-) -> None:
-    copy = Path(shutil.copytree(checkout, tmp_path / "copy"))
-    receipts = {path.name for path in copy.glob("data/lineage/*.json")}
+def test_an_audit_beside_a_writing_export_passes_or_names_what_is_not_there(copied: Path) -> None:
+    receipts = {path.name for path in copied.glob("data/lineage/*.json")}
     said: list[tuple[int, str]] = []
-    for path in copy.glob("data/exports/*"):
+    for path in copied.glob("data/exports/*"):
         shutil.rmtree(path)
-    writing = start(copy, "export")
+    writing = start(copied, "export")
     try:
         while writing.poll() is None or not said:
-            audit = start(copy, "audit")
+            audit = start(copied, "audit")
             text, _ = audit.communicate(timeout=TIME_LIMIT_S)
             said.append((audit.returncode, text))
     finally:
@@ -144,5 +138,5 @@ def test_an_audit_beside_a_writing_export_passes_or_names_what_is_not_there(
         assert "Traceback" not in text
         assert ("PASSED" in text) == (code == 0)
         assert code == 0 or "data/exports/" in text
-    assert "PASSED" in tessera(copy, "audit").stdout
-    assert receipts <= {path.name for path in copy.glob("data/lineage/*.json")}
+    assert "PASSED" in tessera(copied, "audit").stdout
+    assert receipts <= {path.name for path in copied.glob("data/lineage/*.json")}

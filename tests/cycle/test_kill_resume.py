@@ -84,7 +84,13 @@ def steps_in(said: list[str]) -> list[int]:
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2], ids=["one rank", "two ranks"])
-@pytest.mark.parametrize("num_loaders", [0, 2], ids=["no loader", "two loaders"])
+@pytest.mark.parametrize(
+    "num_loaders",
+    [
+        pytest.param(0, id="no loader", marks=pytest.mark.long),
+        pytest.param(2, id="two loaders"),
+    ],
+)
 def test_a_run_killed_at_twenty_points_ends_with_the_same_bits(
     repo, tmp_path, num_loaders, num_ranks
 ):

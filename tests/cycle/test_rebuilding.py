@@ -17,22 +17,19 @@ print([find_model(context, name).name for name in ("tessera/1", "tessera/2", "te
 """
 
 
-def test_after_the_loss_of_both_databases_everything_goes_on_as_before(
-    checkout: Path, tmp_path: Path
-) -> None:
-    copy = Path(shutil.copytree(checkout, tmp_path / "copy"))
-    tessera(copy, "retrain", "--set", "pretrain.seed=98")
+def test_after_the_loss_of_both_databases_everything_goes_on_as_before(copied: Path) -> None:
+    tessera(copied, "retrain", "--set", "pretrain.seed=98")
     for name in (".mlflow", ".prefect"):
-        shutil.rmtree(copy / name)
+        shutil.rmtree(copied / name)
 
-    audited = tessera(copy, "audit").stdout
-    rebuilt = tessera(copy, "rebuild-tracking").stdout
-    again = tessera(copy, "rebuild-tracking").stdout
-    found = run_in(copy, "-c", FIND).stdout
+    audited = tessera(copied, "audit").stdout
+    rebuilt = tessera(copied, "rebuild-tracking").stdout
+    again = tessera(copied, "rebuild-tracking").stdout
+    found = run_in(copied, "-c", FIND).stdout
     retrained = [
-        tessera(copy, "retrain", *words).stdout for words in ((), ("--set", "pretrain.seed=98"))
+        tessera(copied, "retrain", *words).stdout for words in ((), ("--set", "pretrain.seed=98"))
     ]
-    after = tessera(copy, "rebuild-tracking").stdout
+    after = tessera(copied, "rebuild-tracking").stdout
 
     assert "PASSED" in audited
     assert rebuilt.count("restored  ") == 10

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from tests.cycle.conftest import environment_of
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 READY_S, RUN_S, POLL_S = 120, 600, 1.0
@@ -94,12 +96,10 @@ def server(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     home, port = tmp_path_factory.mktemp("prefect"), free_port()
     url = f"http://127.0.0.1:{port}/api"
     environment = {
-        **os.environ,
+        **environment_of(checkout),
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": url,
         "TESSERA_ROOT": str(checkout),
-        "PYTHONPATH": str(checkout),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     prefect = [sys.executable, "-m", "prefect"]
     options: dict[str, Any] = {"cwd": checkout, "env": environment}

@@ -41,7 +41,7 @@ def world(repo: Path, keys: dict[str, Path], tmp_path_factory: pytest.TempPathFa
     return Paths(root=root, workspace=root)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def audit(world: Paths) -> Iterator[Audit]:
     """Audit the checkout as ``tessera audit`` does, pointers of MLflow and DVC included."""
     with pytest.MonkeyPatch.context() as patch:
