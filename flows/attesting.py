@@ -67,13 +67,11 @@ def send_lineage(folder: Path, server: str, api_key: SecretStr) -> int:
         api_key: Sent as a bearer token unless it is empty.
 
     Raises:
-        InputError: The address is none of http, or the folder holds no events.
+        InputError: The folder holds no events.
         StorageError: The server did not take one; those before it were taken. Sending again is
             safe: events have names of their own.
     """
     events = folder / EVENTS_NAME
-    if urlsplit(server).scheme not in ("http", "https"):
-        raise InputError(f"{server} is no address of a server; expected http:// or https://")
     if not events.is_file():
         raise InputError(f"{folder} has no {EVENTS_NAME} to send: a commit's time was not known")
     headers = {"Content-Type": "application/json"}
@@ -90,6 +88,25 @@ def send_lineage(folder: Path, server: str, api_key: SecretStr) -> int:
                 f"are in {folder}, send them again when it answers"
             ) from error
     return len(lines)
+
+
+def require_server(address: str) -> None:
+    """Refuse what is no web server's address, and one with a password, which logs would show.
+
+    Raises:
+        InputError: It is none.
+    """
+    try:
+        parts = urlsplit(address)
+        is_server = parts.scheme in ("http", "https") and bool(parts.hostname)
+        has_secret = parts.username is not None
+        is_plain = address.isprintable() and " " not in address
+    except ValueError:
+        is_server = has_secret = is_plain = False
+    if has_secret:
+        raise InputError("the server's address holds a name or password; use OPENLINEAGE_API_KEY")
+    if not is_server or not is_plain:
+        raise InputError(f"{address!r} is no address of a server; expected http:// or https://")
 
 
 def require_outside(key_file: Path, root: Path) -> None:

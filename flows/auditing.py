@@ -103,7 +103,11 @@ def lock_findings(context: Context) -> list[Finding]:
 
     paths = context.paths
     if paths.workspace == paths.root:
-        files = [path for path in (paths.root / LOCK_NAME,) if path.is_file()]
+        lock = paths.root / LOCK_NAME
+        if not lock.is_file():
+            is_versioned = (paths.root / ".dvc").is_dir()
+            return [pointers_gone(LOCK_NAME, "there is none")] if is_versioned else []
+        files = [lock]
         check = partial(check_lock, lineage=paths.lineage)
     else:
         files = sorted(paths.data.glob("*.dvc"))
@@ -113,9 +117,11 @@ def lock_findings(context: Context) -> list[Finding]:
         name = file.relative_to(paths.root).as_posix()
         try:
             # YAML 1.2, as DVC writes it: others read 1e-06 as a word.
-            findings += check(name, load_yaml(str(file)) or {})
-        except (DvcException, AttributeError, KeyError, TypeError) as error:
+            findings += check(name, load_yaml(str(file)))
+        except DvcException as error:
             findings.append(unreadable(name, str(error)))
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            findings.append(unreadable(name, "it has not the form that DVC writes"))
     return findings
 
 

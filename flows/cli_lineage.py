@@ -12,7 +12,7 @@ def add_lineage_commands(commands: Commands, common: argparse.ArgumentParser) ->
     _add_recall(commands, common)
     text = "run the stages behind a version again and compare; exit 3 when one differs"
     parser = add_command(commands, common, "replay", text, _replay)
-    parser.add_argument("version", help="NAME/VERSION, or the number alone")
+    parser.add_argument("version", help="NAME/VERSION, NAME@ALIAS, or the number alone")
     parser.add_argument("--stage", metavar="STAGE", help="this one only, on recorded inputs")
     parser.add_argument("--out", metavar="DIR", help="reports (default: in data/replays)")
     parser.add_argument(
@@ -84,16 +84,18 @@ def _replay(chosen: argparse.Namespace) -> int:
 def _attest(chosen: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from flows.attesting import attest, send_lineage
+    from flows.attesting import attest, require_server, send_lineage
     from flows.context import load_context, require_writable
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
+    if chosen.send is not None:
+        require_server(chosen.send)
     folder, lines = attest(context, chosen.subject, chosen.key and Path(chosen.key))
     for line in lines:
         say(line)
     say(f"attestations {folder}")
-    if chosen.send:
+    if chosen.send is not None:
         number = send_lineage(folder, chosen.send, context.settings.openlineage_api_key)
         say(f"sent         {number} events to {chosen.send}")
     return 0

@@ -5,13 +5,13 @@ it met and left; no file's date is asked. A pure reading of ``data/lineage``: no
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from flows.versions import override_tags
 from tessera_core.errors import RecordError
+from tessera_core.records.files import parse_json
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 from tessera_core.register.gate import CHALLENGER, CHAMPION, describe_override
@@ -271,7 +271,7 @@ def _versions(
 
 def _parse(content: bytes) -> dict[str, Any]:
     try:
-        record = json.loads(content)
-    except ValueError:
+        record = parse_json(content, "a record")
+    except RecordError:
         return {}
     return record if isinstance(record, dict) else {}

@@ -25,6 +25,7 @@ from tessera_core.records.files import (
     digest_file,
     digest_json,
     digest_tree,
+    parse_json,
     read_json,
 )
 from tessera_core.records.manifest import (
@@ -141,6 +142,8 @@ def verify_attestations(
         ]
         problems += _differing(subjects, artifact)
         lines.append(f"{len(subjects)} files of {artifact} are those that were signed")
+    if not problems:
+        lines.append(_signed_subject(statements[REFERENCES_NAME]))
     if problems:
         text = "\n".join(f"- {problem}" for problem in problems)
         raise GateError(f"these attestations cannot be relied on:\n{text}")
@@ -201,7 +204,7 @@ def _open_bundle(folder: Path, key: Ed25519PublicKey) -> tuple[dict[str, Any], l
         if payload != (folder / name).read_bytes():
             problems.append(f"{folder / name}: is not the statement that was signed")
             continue
-        statements[name] = json.loads(payload)
+        statements[name] = parse_json(payload, folder / name)
     return statements, problems
 
 
@@ -225,6 +228,15 @@ def _unsigned(folder: Path, statements: Mapping[str, Any], key: Ed25519PublicKey
     if (folder / MANIFEST_NAME).read_bytes() != _pretty(expected.to_dict()):
         problems.append(f"{folder / MANIFEST_NAME}: is not the manifest of what was signed")
     return problems
+
+
+def _signed_subject(references: Any) -> str:
+    """Return what the signature speaks of, whatever the folder is called."""
+    said = references["subject"][0]["annotations"]
+    return (
+        f"they speak of {said['subject']}: {said['model_name']} version {said['version']}, model "
+        f"{str(said['model_digest'])[:DIGITS_OF_NAME]}"
+    )
 
 
 def _is_about(name: str, artifact: Path) -> bool:
@@ -253,8 +265,8 @@ def _differing(subjects: list[Any], artifact: Path) -> list[str]:
 
 def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except ValueError:
+        return parse_json(line, BUNDLE_NAME)
+    except RecordError:
         return None
 
 

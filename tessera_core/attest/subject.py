@@ -1,7 +1,6 @@
 """What is attested: a version or an export, with the receipts it stands on, from the lineage."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Final
 
 from tessera_core.audit.checks import champion_receipts
 from tessera_core.errors import InputError, RecordError, did_you_mean
-from tessera_core.records.files import FileDigest
+from tessera_core.records.files import FileDigest, parse_json, read_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
@@ -117,7 +116,7 @@ def _releases(lineage: Path) -> Iterator[tuple[str, Receipt]]:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != path.stem:
             continue  # whoever stands on it is told when it is read
-        stored = json.loads(content)
+        stored = parse_json(content, path)
         if isinstance(stored, dict) and stored.get("stage") in ("register", "export"):
             yield path.stem, Receipt.read(path)
 
@@ -227,7 +226,7 @@ def _read_manifest(file: FileDigest, lineage: Path) -> Manifest:
     if not path.is_file():
         raise _lost(file.path, file.sha256)
     _require_content(path)
-    return Manifest.from_dict(json.loads(path.read_bytes()), path)
+    return Manifest.from_dict(read_json(path), path)
 
 
 def _require_content(path: Path) -> None:

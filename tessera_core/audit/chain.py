@@ -102,13 +102,17 @@ def walk_chain(
     chain = Chain(start=start, receipts=verified)
     findings += check_chain(chain)
     findings += check_stamps(verified, paths)
+    # Before the rest of the lineage is looked at, which grows by every run.
+    num_files, num_bytes = evidence.num_files, evidence.num_bytes
+    if wanted is None:
+        findings += _check_strangers(evidence, paths)
     report = AuditReport(
         start=start,
         subject=dict(receipts[start].facts) if start in receipts else {},
         findings=in_order(findings),
         steps=_steps(verified),
-        num_files=evidence.num_files,
-        num_bytes=evidence.num_bytes,
+        num_files=num_files,
+        num_bytes=num_bytes,
     )
     return report, chain
 
@@ -230,6 +234,23 @@ def _broken(artefact: str, problem: str, *concerns: str) -> Finding:
         next_step=RESTORE_LINEAGE,
         concerns=concerns,
     )
+
+
+def _check_strangers(evidence: Evidence, paths: Paths) -> list[Finding]:
+    """Warn of records in the lineage that do not hash to their name, whosever they are.
+
+    One of this chain was named before, as what it is.
+    """
+    return [
+        Finding(
+            grade=Grade.WARN,
+            artefact=evidence.name(path),
+            problem="does not hash to its name, so nobody wrote it here",
+            next_step=RESTORE_LINEAGE,
+        )
+        for path in sorted(paths.lineage.glob("*.json"))
+        if not evidence.has_read(path) and not evidence.holds(path, path.stem)
+    ]
 
 
 def _verdict(receipt: Receipt) -> str:

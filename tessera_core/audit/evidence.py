@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tessera_core.records.files import FileDigest
+from tessera_core.records.files import FileDigest, require_regular
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 
@@ -65,6 +65,10 @@ class Evidence:
                 self._on_read(found.size)
         return self._digests[path]
 
+    def has_read(self, path: Path) -> bool:
+        """Return whether a file was looked at before."""
+        return path in self._digests
+
     def holds(self, path: Path, sha256: str) -> bool:
         """Return whether a file is there with this content."""
         found = self.digest(path)
@@ -119,6 +123,7 @@ class Evidence:
 
 def _read(path: Path) -> Content | None:
     try:
+        require_regular(path)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             return Content(sha256=sha256, size=file.tell())

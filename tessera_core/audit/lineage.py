@@ -4,13 +4,13 @@ Only records that hash to their name are returned; one that does not is nobody's
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from tessera_core.errors import RecordError
+from tessera_core.records.files import parse_json
 from tessera_core.records.receipt import Receipt
 
 OVERRIDE_MARK: Final = b'"kind":"override"'
@@ -80,8 +80,8 @@ def overrides_of(lineage: Path) -> dict[str, Override]:
     found = {}
     for path, content in _records(lineage, OVERRIDE_MARK):
         try:
-            found[path.stem] = Override.from_dict(json.loads(content))
-        except (KeyError, TypeError, ValueError):
+            found[path.stem] = Override.from_dict(parse_json(content, path))
+        except (KeyError, TypeError, RecordError):
             continue
     return found
 
@@ -96,6 +96,8 @@ def last_override(overrides: Mapping[str, Override], model_name: str) -> str | N
 def marked_files(lineage: Path, mark: bytes) -> Iterator[tuple[Path, bytes]]:
     """Yield files of the lineage that contain a mark, with their content, intact or not."""
     for path in sorted(lineage.glob("*.json")):
+        if not path.is_file():
+            continue  # told as a stranger in the lineage
         content = path.read_bytes()
         if mark in content:
             yield path, content

@@ -22,7 +22,7 @@ from tessera_core.records.receipt import Receipt
 
 LOCK_NAME: Final = "dvc.lock"
 PARAMS_NAME: Final = "params.yaml"
-RESTORE_LOCK: Final = "`git checkout` brings it back; find out who changed it"
+RESTORE_LOCK: Final = "bring it back by `git checkout` or from a backup; find out who changed it"
 
 
 def check_lock(name: str, lock: Mapping[str, Any], lineage: Path) -> list[Finding]:
@@ -34,7 +34,7 @@ def check_lock(name: str, lock: Mapping[str, Any], lineage: Path) -> list[Findin
         lineage: Folder of all receipts.
     """
     findings: list[Finding] = []
-    for stage, entry in sorted((lock.get("stages") or {}).items()):
+    for stage, entry in sorted(lock["stages"].items()):
         outs = _md5s(entry.get("outs"))
         own = _receipt_path(stage)
         if own not in outs:
@@ -49,7 +49,7 @@ def check_lock(name: str, lock: Mapping[str, Any], lineage: Path) -> list[Findin
                     grade=Grade.BLOCK,
                     artefact=f"{name}, {stage}, {own}",
                     problem=f"it names a receipt with md5 {outs[own]}, and data/lineage has none",
-                    next_step=f"`git checkout` if it was edited; else {RESTORE_LINEAGE}",
+                    next_step=f"{RESTORE_LOCK}; else {RESTORE_LINEAGE}",
                 )
             )
             continue

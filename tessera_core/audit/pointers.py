@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tessera_core.audit.decisions import RESTORE_DECISION
 from tessera_core.audit.lineage import Override, last_override, overrides_of, receipts_of
 from tessera_core.audit.report import Finding, Grade
 from tessera_core.records.receipt import Receipt
@@ -165,7 +164,7 @@ def _check_alias(state: RegistryState, known: _Known) -> Iterator[Finding]:
     if not is_told and not by_rule:
         yield edited(
             f"registry {state.model_name}/{last.version}, tag {OVERRIDE_TAG}", is_told,
-            {last.sentence}, RESTORE_DECISION,
+            {last.sentence}, RESTORE_TAG,
         )  # fmt: skip
 
 

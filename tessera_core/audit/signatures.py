@@ -5,6 +5,8 @@ control: `tessera verify` asks for one.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
 
 from tessera_core.audit.evidence import Evidence
 from tessera_core.audit.report import Finding, Grade
@@ -12,6 +14,9 @@ from tessera_core.errors import RecordError
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import DIGITS_OF_NAME, Paths
 from tessera_core.records.receipt import Receipt
+
+BUNDLE_NAME: Final = "bundle.intoto.jsonl"
+"""Where `tessera attest` puts the signed envelopes. Stated here too, as all that is audited."""
 
 
 def check_signatures(
@@ -32,7 +37,8 @@ def check_signatures(
         try:
             manifest = Manifest.read(path.parent)
         except RecordError as error:
-            findings.append(_broken(evidence.name(path), str(error)))
+            # Whose it is cannot be told, so no chain is broken by it.
+            findings.append(replace(_broken(evidence.name(path), str(error)), grade=Grade.WARN))
             continue
         model = str(manifest.facts.get("model_digest"))
         if model not in models:
@@ -41,7 +47,8 @@ def check_signatures(
             _broken(evidence.name(file), f"the attestation {what}", models[model])
             for file, what in evidence.differences(path.parent, manifest)
         ]
-        if manifest.facts.get("signed_by"):
+        is_bundled = BUNDLE_NAME in {entry.path for entry in manifest.files}
+        if manifest.facts.get("signed_by") and is_bundled:
             signed.add(model)
     return [*findings, *(_unsigned(each, models[each]) for each in sorted(models.keys() - signed))]
 

@@ -1,6 +1,7 @@
 """What an audit is about: a version or an export, found through receipts alone."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -75,11 +76,11 @@ def find_version(model_name: str, version: str, paths: Paths) -> Subject:
         if _candidate(receipt).get("version") == version
     }
     if not decided:
-        known = sorted({str(_candidate(receipt).get("version")) for receipt in own.values()})
+        known = {str(_candidate(receipt).get("version")) for receipt in own.values()}
         raise InputError(
             f"no register receipt in {paths.lineage} decided about version {version} of "
-            f"{model_name}; expected one of {', '.join(known) or 'none at all'}. A version that "
-            "was imported and never scored in a run has no evidence to audit"
+            f"{model_name}; {_known_versions(model_name, known, registered.values())}. A version "
+            "that was imported and never scored in a run has no evidence to audit"
         )
     models = sorted({str(_candidate(receipt)["model_digest"]) for receipt in decided.values()})
     if len(models) > 1:
@@ -126,6 +127,14 @@ def find_export(reference: str, paths: Paths) -> Subject:
     )
 
 
+def _known_versions(model_name: str, known: set[str], registered: Iterable[Receipt]) -> str:
+    """Return what could have been asked for."""
+    if known:
+        return f"expected one of {', '.join(sorted(known, key=lambda each: (len(each), each)))}"
+    models = sorted({str(receipt.facts.get("model_name")) for receipt in registered})
+    return f"no model is called {model_name}, but {' and '.join(models) or 'none is known at all'}"
+
+
 def _latest(receipts: dict[str, Receipt], paths: Paths) -> str:
     """Return the workspace's current one of several receipts, else the first by digest.
 
@@ -165,7 +174,7 @@ def _export_folder(reference: str, paths: Paths) -> Path | None:
 
 
 def _known(reference: str, paths: Paths) -> str:
-    names = [folder.name for folder in _folders(paths)]
+    names = sorted({folder.name for folder in _folders(paths)})
     if not names:
         return f"there is no export in {paths.exports} yet; run `tessera export` first"
     return f"expected VERSION, NAME/VERSION or an export. {did_you_mean(reference, names)}"

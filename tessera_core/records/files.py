@@ -1,11 +1,13 @@
 """Content digests and writes that are whole or absent."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +45,7 @@ def digest_file(path: Path, relative_to: Path) -> FileDigest:
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     size = 0
     try:
+        require_regular(path)
         with path.open("rb") as file:
             while chunk := file.read(READ_SIZE):
                 sha256.update(chunk)
@@ -97,11 +100,27 @@ def indented_json(value: Any) -> bytes:
 def read_json(path: Path) -> Any:
     """Read JSON; raises RecordError with the place of the fault."""
     try:
-        return json.loads(path.read_bytes())
+        require_regular(path)
+        content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
+    return parse_json(content, path)
+
+
+def parse_json(content: bytes, where: object) -> Any:
+    """Parse JSON; raises RecordError, which names the place, also where it is nested too deep."""
+    try:
+        return json.loads(content)
     except ValueError as error:
-        raise RecordError(f"{path} is not JSON: {error}") from error
+        raise RecordError(f"{where} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise RecordError(f"{where} is nested too deep to be a record of ours") from error
+
+
+def require_regular(path: Path) -> None:
+    """Refuse a pipe or device, which would be waited for forever; raises OSError."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 @contextlib.contextmanager

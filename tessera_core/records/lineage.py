@@ -1,12 +1,13 @@
 """The lineage as a whole: every receipt and manifest ever written, and what stands on what."""
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tessera_core.records.files import parse_json
 
 Record = Mapping[str, Any]
 
@@ -69,11 +70,15 @@ def read_lineage(folder: Path) -> Lineage:
     manifests: dict[str, Record] = {}
     changed, number = [], 0
     for path in sorted(folder.glob("*.json")):
-        content, number = path.read_bytes(), number + 1
+        number += 1
+        if not path.is_file():
+            changed.append(path.name)
+            continue
+        content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != path.stem:
             changed.append(path.name)
             continue
-        record = json.loads(content)
+        record = parse_json(content, path)
         if not isinstance(record, dict):
             continue  # a training's history
         if {"stage", "upstream", "outputs"} <= record.keys():

@@ -1,6 +1,5 @@
 """Replay the stages behind a model, one after the other, in a folder that is gone afterwards."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from tessera_core.audit.report import Finding, Grade
 from tessera_core.errors import RecordError, StorageError
 from tessera_core.model.artifact import DEVICE_FACT, best_device, device_class
 from tessera_core.records.code import environment_digest
+from tessera_core.records.files import read_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
@@ -222,7 +222,7 @@ def _is_same_device(replay: Replay, receipt: Receipt) -> bool:
     for output in replay.recorded.stages["pretrain"].outputs:
         archived = replay.contents.paths.lineage / f"{output.sha256}.json"
         if output.path.endswith(f"model/{MANIFEST_NAME}") and archived.is_file():
-            manifest = Manifest.from_dict(json.loads(archived.read_bytes()), archived)
+            manifest = Manifest.from_dict(read_json(archived), archived)
             return manifest.facts.get(DEVICE_FACT) == device_class(best_device())
     return True
 

@@ -1,19 +1,17 @@
 """What may go: caches, finished checkpoints, unnamed evaluations, refused trials, DVC objects."""
 
 import csv
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
-from tessera_core.errors import InputError, RecordError
+from tessera_core.errors import ConfigError, InputError, RecordError
 from tessera_core.records.content import Contents, Entry
 from tessera_core.records.files import digest_file, read_json, storage_errors
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
+from tessera_core.records.typed import read_yaml
 from tessera_core.retention.inventory import (
     RELEASES,
     Checkout,
@@ -265,19 +263,20 @@ def _pointed_at(paths: Paths) -> set[str]:
         if not pointer.is_file():
             continue
         try:
-            stored = yaml.safe_load(pointer.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            stored = read_yaml(pointer, "`git checkout` brings it back")
+            stages = stored.get("stages", {}).values() if "stages" in stored else [stored]
+            outs = [out for stage in stages for out in stage.get("outs", ())]
+            found |= {out["md5"] for out in outs if "md5" in out}
+        except (ConfigError, AttributeError, TypeError) as error:
             raise RecordError(
-                f"{pointer} is not YAML, so nobody can tell what DVC needs: {error}"
+                f"{pointer} cannot be read, so nobody can tell what DVC needs: {error}"
             ) from error
-        stages = stored.get("stages", {}).values() if "stages" in stored else [stored]
-        found |= {out["md5"] for stage in stages for out in stage.get("outs", ()) if "md5" in out}
     return found
 
 
 def _listed(path: Path) -> set[str]:
     """Return the md5s of a folder's files."""
     try:
-        return {entry["md5"] for entry in json.loads(path.read_bytes())}
-    except (ValueError, KeyError, TypeError):
+        return {entry["md5"] for entry in read_json(path)}
+    except (RecordError, KeyError, TypeError):
         return set()

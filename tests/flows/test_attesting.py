@@ -73,7 +73,9 @@ def test_what_attest_signs_verify_accepts(world, keys, capsys):
     export = str(world.paths.exports / EXPORT)
     check = ["verify", str(folder), "--public-key", str(public), "--artifact", export]
     assert main(check) == 0
-    assert "3 files of" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 files of" in said
+    assert f"they speak of {EXPORT}: tessera version " in said
     (folder / "model-card.md").write_text("a better model", encoding="utf-8")
     assert main(check) == 3
     assert "model-card.md" in capsys.readouterr().err
@@ -202,8 +204,20 @@ def test_a_server_that_refuses_an_event_is_told_with_what_to_do(world, lineage_s
     assert folder.name in complaint
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "lineage.example.org", "ftp://x"])
-def test_only_a_web_server_can_be_sent_to(world, url, capsys):
-    attest(world, "2", "--send", url, expect=2)
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "lineage.example.org", "ftp://x", "", "http://[::1", "http://a b",
+     "http://a\n", "https://"],
+)  # fmt: skip
+def test_only_a_web_server_can_be_sent_to_and_nothing_is_written_for_another(world, url, capsys):
+    assert attest(world, "2", "--send", url, expect=2) == []
 
     assert "expected http:// or https://" in capsys.readouterr().err
+
+
+def test_an_address_with_a_password_is_refused_and_not_repeated(world, capsys):
+    assert attest(world, "2", "--send", "https://me:hush@example.org", expect=2) == []
+
+    complaint = capsys.readouterr().err
+    assert "OPENLINEAGE_API_KEY" in complaint
+    assert "hush" not in complaint

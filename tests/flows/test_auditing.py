@@ -143,6 +143,30 @@ def test_a_lock_that_names_an_unknown_receipt_fails(
     assert findings(said, "BLOCK") == ["dvc.lock, ingest, data/receipts/ingest.json"]
 
 
+@pytest.mark.parametrize(
+    "content", ["", "stages: []\n", "- a\n", "stages: {ingest: 5}\n", "a: [\n"]
+)
+def test_a_lock_that_is_none_fails_with_its_name(
+    tessera: Tessera, client: MlflowClient, root: Path, content: str
+) -> None:
+    (root / "dvc.lock").write_text(content, encoding="utf-8")
+
+    code, said, _ = tessera("audit", "--json")
+
+    assert code == 3
+    assert findings(said, "BLOCK") == ["dvc.lock"]
+
+
+def test_a_lock_that_is_gone_is_a_note_where_dvc_versions_the_data(
+    tessera: Tessera, client: MlflowClient, root: Path
+) -> None:
+    (root / ".dvc").mkdir()
+
+    code, said, _ = tessera("audit", "--json")
+
+    assert (code, findings(said, "NOTE")) == (0, ["dvc.lock"])
+
+
 def test_a_pixel_is_answered_for_and_what_cannot_be_is_refused(tessera: Tessera, run: Run) -> None:
     at = ("--pixel", *CENTRE, "--export")
     code, said, _ = tessera("audit", *at, EXPORT)

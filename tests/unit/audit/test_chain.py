@@ -287,3 +287,25 @@ def test_code_changed_since_its_commit_warns_once_for_all_stages(tmp_path):
 
     assert (finding.grade, finding.artefact) == (Grade.WARN, "code of ingest, shuffle")
     assert "changed since commit 0123456789ab" in finding.problem
+
+
+@pytest.mark.parametrize("stranger", ["text", "folder"])
+def test_a_stranger_in_the_lineage_is_a_warning_and_named(run, stranger):
+    path = run.paths.lineage / f"{'a' * 64}.json"
+    if stranger == "text":
+        path.write_bytes(b"{}")
+    else:
+        path.mkdir()
+
+    (finding,) = audit(run).findings
+
+    assert finding.grade is Grade.WARN
+    assert finding.artefact == f"data/lineage/{path.name}"
+
+
+def test_a_pipe_in_place_of_a_file_blocks_like_a_missing_one(run):
+    path = run.paths.model / "config.json"
+    path.unlink()
+    os.mkfifo(path)
+
+    assert "data/model/config.json" in blocked(audit(run))

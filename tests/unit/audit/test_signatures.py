@@ -34,7 +34,7 @@ def test_attestations_of_another_model_do_not_sign_this_one(tmp_path):
     assert "is not signed" in finding.problem
 
 
-@pytest.mark.parametrize("change", ["changed", "missing", "added", "no manifest"])
+@pytest.mark.parametrize("change", ["changed", "missing", "added"])
 def test_a_signed_bundle_that_is_not_what_was_written_blocks_and_is_named(tmp_path, change):
     run = Run(root=tmp_path).cycle()
     (bundle,) = run.paths.attestations.glob("*/bundle.intoto.jsonl")
@@ -43,13 +43,33 @@ def test_a_signed_bundle_that_is_not_what_was_written_blocks_and_is_named(tmp_pa
         bundle.write_bytes(bundle.read_bytes() + b" ")
     elif change == "missing":
         bundle.unlink()
-    elif change == "added":
+    else:
         victim = bundle.parent / "model-card.md"
         victim.write_bytes(b"a better card")
-    else:
-        victim = bundle.parent / "manifest.json"
-        victim.write_bytes(b"{}")
 
     (finding,) = audit(run).of(Grade.BLOCK)
 
     assert finding.artefact == victim.relative_to(tmp_path).as_posix()
+
+
+def test_attestations_whose_manifest_cannot_be_read_are_a_warning_for_they_may_be_of_another(
+    tmp_path,
+):
+    run = Run(root=tmp_path).cycle()
+    run.artifact(run.paths.attestations / "other", "attestations", ["model-card.md"], {})
+    (run.paths.attestations / "other/manifest.json").write_bytes(b"[" * 100_000)
+
+    (finding,) = audit(run).findings
+
+    assert finding.grade is Grade.WARN
+    assert finding.artefact == "data/attestations/other/manifest.json"
+
+
+def test_a_manifest_that_speaks_of_a_signature_without_a_bundle_signs_nothing(tmp_path):
+    run = Run(root=tmp_path, is_signed=False).cycle()
+    facts = {"model_digest": audit(run).subject["model_digest"], "signed_by": "a" * 64}
+    run.artifact(run.paths.attestations / "a", "attestations", ["model-card.md"], facts)
+
+    (finding,) = audit(run).findings
+
+    assert "is not signed" in finding.problem

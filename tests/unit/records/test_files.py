@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,20 @@ def test_a_full_disk_leaves_the_old_file_and_says_how_much_room_there_is(tmp_pat
     assert "MB free there). Nothing was left half-written" in message
     assert read_json(tmp_path / "x.json") == "old"
     assert names(tmp_path) == ["x.json"]
+
+
+def test_json_that_is_nested_too_deep_is_refused_like_other_faults(tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_bytes(b"[" * 100_000)
+
+    with pytest.raises(RecordError, match="nested too deep"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("read", [read_json, lambda path: digest_file(path, path.parent)])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, read):
+    path = tmp_path / "pipe.json"
+    os.mkfifo(path)
+
+    with pytest.raises(RecordError, match="no regular file"):
+        read(path)

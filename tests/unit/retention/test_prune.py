@@ -261,3 +261,11 @@ def test_the_list_says_what_goes_what_stays_and_why(run):
     assert "data/cache/abc: unpacked shards" in text
     assert f"data/samples: named by ingest receipt {run.receipts['ingest'][:12]}" in text
     assert "--delete removes exactly that" in text
+
+
+@pytest.mark.parametrize("content", ["", "- a\n", "stages: {ingest: 5}\n", "outs: 5\n", "a: [\n"])
+def test_a_lock_that_cannot_be_read_stops_with_its_name(run, content):
+    (run.root / "dvc.lock").write_text(content, encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"dvc\.lock cannot be read, so nobody can tell"):
+        take_inventory(run.paths)
