@@ -101,7 +101,7 @@ def walk_chain(
             findings += check_comparisons(receipts, evidence, paths)
     chain = Chain(start=start, receipts=verified)
     findings += check_chain(chain)
-    findings += check_stamps(verified, paths)
+    findings += check_stamps(verified, evidence, paths)
     # Before the rest of the lineage is looked at, which grows by every run.
     num_files, num_bytes = evidence.num_files, evidence.num_bytes
     if wanted is None:

@@ -3,6 +3,7 @@
 Only records that hash to their name are returned; one that does not is nobody's word.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from typing import Any, Final, Self
 from tessera_core.errors import RecordError
 from tessera_core.records.files import parse_json
 from tessera_core.records.receipt import Receipt
+from tessera_core.records.superseded import STAMPED
 
 OVERRIDE_MARK: Final = b'"kind":"override"'
+STAMPED_MARK: Final = f'"kind":"{STAMPED}"'.encode()
 """In canonical JSON, so without spaces."""
 
 
@@ -83,6 +86,15 @@ def overrides_of(lineage: Path) -> dict[str, Override]:
             found[path.stem] = Override.from_dict(parse_json(content, path))
         except (KeyError, TypeError, RecordError):
             continue
+    return found
+
+
+def stamps_of(lineage: Path) -> set[str]:
+    """Return the names of all stamps that recalls have made, there or not."""
+    found: set[str] = set()
+    for path, content in _records(lineage, STAMPED_MARK):
+        with contextlib.suppress(KeyError, TypeError, RecordError):
+            found |= {str(name) for name in parse_json(content, path)["stamps"]}
     return found
 
 

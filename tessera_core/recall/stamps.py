@@ -53,8 +53,7 @@ def stamp_recalled(
                     recall=recall.digest,
                 )
             )
-    for stamp in stamps:
-        stamp_superseded(stamp, paths.lineage)
+    stamp_superseded(stamps, paths.lineage)
     kept = [
         _keeps(lineage.receipts[held["register"]])
         for held in new.values()

@@ -6,15 +6,18 @@ manifest says.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from tessera_core.errors import RecordError
-from tessera_core.records.files import canonical_json, read_json, write_atomically
+from tessera_core.records.files import canonical_json, digest_json, read_json, write_atomically
 
 KIND = "superseded"
 FOLDER = "superseded"
+STAMPED = "stamped"
+"""Kind of the record that names the stamps of one recall."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +56,20 @@ class Superseded:
         return stamp
 
 
-def stamp_superseded(stamp: Superseded, lineage: Path) -> Path:
-    """Store a stamp in the lineage; the same one again changes nothing."""
-    path = lineage / FOLDER / _name(stamp)
-    if not path.exists():
-        write_atomically(path, stamp.to_bytes())
-    return path
+def stamp_superseded(stamps: Sequence[Superseded], lineage: Path) -> list[Path]:
+    """Store stamps, and last a record in the lineage that names them: none can vanish unseen.
+
+    The same ones again change nothing.
+    """
+    paths = [lineage / FOLDER / _name(stamp) for stamp in stamps]
+    for path, stamp in zip(paths, stamps, strict=True):
+        if not path.exists():
+            write_atomically(path, stamp.to_bytes())
+    record = {"kind": STAMPED, "stamps": sorted(path.name for path in paths)}
+    archived = lineage / f"{digest_json(record)}.json"
+    if stamps and not archived.exists():
+        write_atomically(archived, canonical_json(record))
+    return paths
 
 
 def superseded_by(lineage: Path, digest: str) -> Superseded | None:

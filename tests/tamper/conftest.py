@@ -10,7 +10,9 @@ from flows.auditing import audit as audit_as_the_command_does
 from flows.context import load_context
 from flows.settings import Settings
 from tessera_core.audit.report import AuditReport
+from tessera_core.records.files import digest_file
 from tessera_core.records.paths import Paths
+from tessera_core.records.superseded import Superseded, stamp_superseded
 from tests.cycle.conftest import make_checkout, tessera
 
 Audit = Callable[[], AuditReport]
@@ -38,6 +40,12 @@ def world(repo: Path, keys: dict[str, Path], tmp_path_factory: pytest.TempPathFa
     tessera(root, "retrain")
     tessera(root, "retrain", "--set", "pretrain.seed=99")
     tessera(root, "attest", "tessera/1", "--key", str(keys["signer"]))
+    (challenger,) = root.glob("data/runs/*/data/receipts/pretrain.json")
+    stamp = Superseded(
+        digest=digest_file(challenger, root).sha256, what="the challenger",
+        reason="a scene was recalled", replaced_by="", recall="a" * 64,
+    )  # fmt: skip
+    stamp_superseded([stamp], root / "data" / "lineage")
     return Paths(root=root, workspace=root)
 
 

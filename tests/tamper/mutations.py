@@ -51,6 +51,7 @@ ARTIFACTS: Final[Mapping[str, str]] = {
     "archived package versions": VERSIONS,
     "signed bundle": "data/attestations/*/bundle.intoto.jsonl",
     "signed statement": "data/attestations/*/*.intoto.json",
+    "recall stamp": "data/lineage/superseded/*.json",
     "attested document": "data/attestations/*/*.md",
 }
 """Kind of artifact -> where its files are, below the root."""

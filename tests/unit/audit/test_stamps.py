@@ -1,5 +1,7 @@
 """A chain of which something was recalled since."""
 
+import shutil
+
 import pytest
 
 from tessera_core.audit.chain import verify_chain
@@ -22,7 +24,8 @@ def stamp(run, stage, replaced_by, reason="scene X was recalled"):
         digest=run.receipts.get(stage, stage), what=f"the {stage} of 2022", reason=reason,
         replaced_by=replaced_by, recall="c" * 64,
     )  # fmt: skip
-    return stamp_superseded(made, run.paths.lineage)
+    (path,) = stamp_superseded([made], run.paths.lineage)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -50,14 +53,38 @@ def test_of_two_recalls_both_are_told_and_the_replacement_is_one_that_still_hold
     assert "receipt eeeeeeeeeeee" in finding.next_step
 
 
-def test_a_changed_stamp_blocks(run):
-    path = stamp(run, "export", "d" * 64)
-    path.write_bytes(path.read_bytes().replace(b"scene X", b"scene Y"))
+@pytest.mark.parametrize("stamped", ["export", "f" * 64], ids=["of this chain", "of another"])
+@pytest.mark.parametrize("change", ["changed", "gone", "all gone"])
+def test_a_stamp_that_was_changed_or_vanished_blocks_and_is_named(run, stamped, change):
+    path = stamp(run, stamped, "d" * 64)
+    if change == "changed":
+        path.write_bytes(path.read_bytes().replace(b"scene X", b"scene Y"))
+    elif change == "gone":
+        path.unlink()
+    else:
+        shutil.rmtree(path.parent)
 
     (finding,) = audit(run).findings
 
     assert finding.grade is Grade.BLOCK
-    assert path.name in finding.problem
+    assert finding.artefact == f"data/lineage/superseded/{path.name}"
+
+
+def test_a_stamp_that_no_record_names_is_a_warning(run):
+    (record,) = {path.name for path in stamped_record(run)}
+    (run.paths.lineage / record).unlink()
+
+    findings = audit(run).findings
+
+    assert {finding.grade for finding in findings} == {Grade.WARN}
+    assert findings[0].artefact.startswith("data/lineage/superseded/")
+
+
+def stamped_record(run):
+    """Stamp the export, and return what that adds to the lineage."""
+    before = set(run.paths.lineage.glob("*.json"))
+    stamp(run, "export", "d" * 64)
+    return set(run.paths.lineage.glob("*.json")) - before
 
 
 def test_a_stamp_on_another_run_is_no_finding(run):
