@@ -15,17 +15,23 @@ AUDIT_ALL = """
 import json, sys
 from pathlib import Path
 from tessera_core.audit.chain import verify_chain
+from tessera_core.audit.subject import find_export
 from tessera_core.records.paths import Paths
 
 paths = Paths(root=Path.cwd(), workspace=Path.cwd())
-failed = []
+starts = []
 for path in sorted(paths.lineage.glob("*.json")):
     record = json.loads(path.read_bytes())
-    if isinstance(record, dict) and record.get("stage") in ("register", "export"):
-        report = verify_chain(path.stem, paths, require_sources=True)
-        failed += [f"{f.artefact}: {f.problem}" for f in report.findings if f.grade == "BLOCK"]
-print(failed)
-sys.exit(1 if failed else 0)
+    stage = record.get("stage") if isinstance(record, dict) else None
+    if stage == "register":
+        starts.append((path.stem, paths))
+    elif stage == "export":
+        published = find_export(record["facts"]["export"], paths)
+        starts.append((published.start, published.paths))
+reports = [verify_chain(start, where, require_sources=True) for start, where in starts]
+failed = [each.findings for each in reports if not each.passed]
+print(len(reports), failed)
+sys.exit(1 if failed or not reports else 0)
 """
 
 
