@@ -51,7 +51,7 @@ class Superseded:
             stamp = cls(**{name: value for name, value in stored.items() if name != "kind"})
         except (TypeError, AttributeError) as error:
             raise RecordError(f"{path} is not a stamp: {error}") from error
-        if path.name != _name(stamp):
+        if path.name != _name(stamp) or path.read_bytes() != stamp.to_bytes():
             raise RecordError(f"{path} was changed: it does not hash to its name")
         return stamp
 

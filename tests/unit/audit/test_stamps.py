@@ -54,11 +54,13 @@ def test_of_two_recalls_both_are_told_and_the_replacement_is_one_that_still_hold
 
 
 @pytest.mark.parametrize("stamped", ["export", "f" * 64], ids=["of this chain", "of another"])
-@pytest.mark.parametrize("change", ["changed", "gone", "all gone"])
+@pytest.mark.parametrize("change", ["changed", "longer", "gone", "all gone"])
 def test_a_stamp_that_was_changed_or_vanished_blocks_and_is_named(run, stamped, change):
     path = stamp(run, stamped, "d" * 64)
     if change == "changed":
         path.write_bytes(path.read_bytes().replace(b"scene X", b"scene Y"))
+    elif change == "longer":
+        path.write_bytes(path.read_bytes() + b"\n")
     elif change == "gone":
         path.unlink()
     else:
