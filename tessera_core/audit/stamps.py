@@ -41,7 +41,7 @@ def _damaged(evidence: Evidence, lineage: Path) -> Iterator[Finding]:
             grade=Grade.WARN,
             artefact=evidence.name(folder / name),
             problem="no record names this stamp: its recall was interrupted, or it is a stranger's",
-            next_step="`tessera recall --run` again writes the record of an interrupted one",
+            next_step="look for its recall in data/recalls; take away what no recall made",
         )
 
 
