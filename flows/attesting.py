@@ -3,6 +3,7 @@
 import subprocess
 import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -75,14 +76,15 @@ def send_lineage(folder: Path, server: str, api_key: SecretStr) -> int:
     if not events.is_file():
         raise InputError(f"{folder} has no {EVENTS_NAME} to send: a commit's time was not known")
     headers = {"Content-Type": "application/json"}
-    if key := api_key.get_secret_value():
-        headers["Authorization"] = f"Bearer {key}"
     lines = events.read_bytes().splitlines()
     for number, line in enumerate(lines, start=1):
         request = urllib.request.Request(f"{server.rstrip('/')}{LINEAGE_API}", line, headers)
+        if key := api_key.get_secret_value():
+            # Not among the headers that would follow a redirection to another server.
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
         try:
             urllib.request.urlopen(request, timeout=SEND_TIMEOUT_S).close()
-        except OSError as error:  # refused, unreachable, or an answer that is an error
+        except (OSError, HTTPException) as error:  # unreachable, refused, or no answer of HTTP
             raise StorageError(
                 f"{server} did not take event {number} of {len(lines)}: {error}; the documents "
                 f"are in {folder}, send them again when it answers"

@@ -17,6 +17,11 @@ FOLDERS: Final[Mapping[str, str]] = {
 }
 """What a register receipt names as evidence -> folder of such records in ``data``."""
 
+RESTORE_DECIDED: Final = (
+    "bring it back from a backup: made again, it has another digest. The registration still says "
+    "what was decided and by which numbers"
+)
+
 
 def check_comparisons(
     receipts: Mapping[str, Receipt], evidence: Evidence, paths: Paths
@@ -53,8 +58,7 @@ def _check(
                 grade=grade,
                 artefact=artefact,
                 problem=f"the gate decided by it, and {state}",
-                next_step="bring it back from a backup; the registration still says what was "
-                "decided and by which numbers",
+                next_step=RESTORE_DECIDED,
                 concerns=(digest,),
             )
         return
@@ -64,8 +68,7 @@ def _check(
             grade=Grade.BLOCK,
             artefact=evidence.name(path),
             problem=f"the gate decided by it, and it {state}",
-            next_step="bring it back from a backup; delete its folder and `tessera compare` to "
-            "make it again",
+            next_step=RESTORE_DECIDED,
             concerns=(digest,),
         )
 
