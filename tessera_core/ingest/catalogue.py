@@ -12,15 +12,16 @@ from datetime import UTC, date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from tessera_core.domain.bands import ORBITS
 from tessera_core.errors import InputError, SceneError, did_you_mean
 from tessera_core.ingest.config import STAC_API_SCHEMES, IngestConfig
+from tessera_core.ingest.remote import GuardedSession, require_allowed
 from tessera_core.records.files import FileDigest, canonical_json, digest_file
 
 if TYPE_CHECKING:
     import pystac
+    from pystac_client.stac_api_io import StacApiIO
 
     from tessera_core.domain.grid import TileGrid
 
@@ -188,7 +189,7 @@ class ApiCatalogue:
         config = self._config
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NoConformsTo)  # it becomes an error below
-            client = Client.open(config.path)
+            client = Client.open(config.path, stac_io=_guarded_io(config.path))
         if not client.conforms_to(ConformanceClasses.ITEM_SEARCH):
             raise SceneError(
                 f"{config.path} is not a STAC API with item search; set ingest.path to the first "
@@ -237,13 +238,7 @@ class ApiCatalogue:
     def _checked(self, item: pystac.Item, key: str) -> str:
         """Return an asset's address; without https only the API's own host is ever asked."""
         href = item.assets[key].get_absolute_href() or item.assets[key].href
-        own, address = urlsplit(self._config.path), urlsplit(href)
-        is_own = (address.scheme, address.netloc) == (own.scheme, own.netloc)
-        if address.scheme != "https" and not is_own:
-            raise SceneError(
-                f"item {item.id}: asset {key} points to {href}; expected an https address or "
-                f"one of the API's own host, {own.scheme}://{own.netloc}"
-            )
+        require_allowed(href, self._config.path, f"item {item.id}: asset {key}")
         return href
 
 
@@ -309,6 +304,15 @@ def _documents_below(folder: Path) -> pystac.StacIO:
             return super().read_text_from_href(href)
 
     return DocumentsBelow()
+
+
+def _guarded_io(own: str) -> StacApiIO:
+    """Return a reader of an API's documents whose every request is looked at first."""
+    from pystac_client.stac_api_io import StacApiIO
+
+    guarded = StacApiIO()
+    guarded.session = GuardedSession(own)
+    return guarded
 
 
 def _require_below(folder: Path, href: str, what: str) -> None:

@@ -1,49 +1,42 @@
 """Windowed raster reads onto a tile's grid."""
 
-import contextlib
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
 
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.grid import TileGrid
 from tessera_core.errors import SceneError
+from tessera_core.ingest.remote import open_remote
 from tessera_core.ingest.tiling import check_pixel_size
-
-GDAL_OPTIONS = {
-    # Never list a folder or bucket to find side-car files that COGs do not have.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_MAX_DATASET_POOL_SIZE": 64,
-}
+from tessera_core.records.rasters import open_raster, read_whole
 
 
 def read_onto_grid(
-    href: str, grid: TileGrid, *, resampling: str, nodata: float
+    href: str, grid: TileGrid, *, resampling: str, nodata: float, api: str | None = None
 ) -> npt.NDArray[Any]:
     """Return the first band of a raster on a tile's grid, (height, width).
 
     Only the blocks under the tile are read. Pixels that the raster does not reach are ``nodata``.
 
     Args:
-        href: Local path or address.
+        href: Local path, or an address where ``api`` is given.
         grid: Target pixels.
         resampling: ``nearest`` or ``bilinear``.
         nodata: Value of missing pixels in the source (unless it names its own) and the result.
+        api: Address of the STAC API that names the raster; None = it is on disk.
 
     Raises:
         SceneError: The raster cannot be opened or read.
     """
     transform = from_origin(grid.west, grid.north, TILE_RESOLUTION_M, TILE_RESOLUTION_M)
-    with _open(href) as source:
+    opened = open_raster(Path(href)) if api is None else open_remote(href, api)
+    with opened as source:
         if source.crs is None:
             raise SceneError(
                 f"{href} has no coordinate system; expected a georeferenced COG. "
@@ -79,32 +72,14 @@ def _pixel_ratio(source: Any) -> dict[str, float]:
 
 def read_plain(path: Path) -> npt.NDArray[Any]:
     """Return the first band of a small raster as it is stored."""
-    with _open(path) as source:
-        values: npt.NDArray[Any] = source.read(1)
-        return values
+    with open_raster(path) as source:
+        return read_whole(source, path)
 
 
 def georeference(path: Path) -> tuple[int, float, float] | None:
     """Return EPSG code, west and north edge of a raster, or None when it has none."""
-    with _open(path) as source:
+    with open_raster(path) as source:
         if source.crs is None or source.crs.to_epsg() is None:
             return None
         check_pixel_size(path, source.transform.a, source.transform.e)
         return source.crs.to_epsg(), source.transform.c, source.transform.f
-
-
-@contextlib.contextmanager
-def _open(href: str | Path) -> Iterator[Any]:
-    """Yield an open raster, which may lack coordinates; raises SceneError when unreadable."""
-    try:
-        with rasterio.Env(**GDAL_OPTIONS):
-            with warnings.catch_warnings():
-                # Whoever needs coordinates says so in an error of its own.
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                source = rasterio.open(href)
-            with source:
-                yield source
-    except RasterioError as error:
-        raise SceneError(
-            f"cannot read {href}: {error}; is the file truncated or not a GeoTIFF?"
-        ) from error

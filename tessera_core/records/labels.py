@@ -1,6 +1,5 @@
 """Ground truth: label rasters beside tiles, read at pixel centres."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from tessera_core.errors import SceneError
 from tessera_core.records.files import FileDigest, digest_file, read_json
+from tessera_core.records.rasters import open_raster, read_whole, require_readable
 
 UNLABELLED: Final = 0
 CLASS_RASTER: Final = "crop_type.tif"
@@ -24,6 +24,7 @@ LEGEND_NAME: Final = "legend.json"
 MAX_PARCELS: Final = 10_000_000
 """Field ids of one raster lie below this."""
 
+_WHAT: Final = "the label raster "
 _PLACELESS: Final = "the label raster {path} has no coordinate system; expected UTM"
 
 
@@ -160,16 +161,9 @@ def read_raster(path: Path) -> npt.NDArray[np.int64]:
     Raises:
         SceneError: It cannot be read.
     """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as raster:
-                values = raster.read(1, masked=True).filled(0)
-    except RasterioError as error:
-        raise SceneError(f"cannot read the label raster {path}: {error}") from error
+    with open_raster(path, _WHAT) as raster:
+        require_readable(raster.shape, path)
+        values = raster.read(1, masked=True).filled(0)
     whole: npt.NDArray[np.int64] = np.nan_to_num(values).astype(np.int64)
     return whole
 
@@ -182,14 +176,8 @@ def raster_places(
     Raises:
         SceneError: It cannot be read or has no coordinate system.
     """
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    try:
-        with rasterio.open(path) as raster:
-            crs, at = raster.crs, raster.transform
-    except RasterioError as error:
-        raise SceneError(f"cannot read the label raster {path}: {error}") from error
+    with open_raster(path, _WHAT) as raster:
+        crs, at = raster.crs, raster.transform
     if crs is None:
         raise SceneError(_PLACELESS.format(path=path))
     east, north = column + 0.5, row + 0.5
@@ -205,17 +193,9 @@ def _sample(
     empty: float,
 ) -> npt.NDArray[np.float64]:
     """Return the raster's values at positions (nearest), NaN outside, ``empty`` at nodata."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as raster:
-                values = raster.read(1).astype(np.float64)
-                crs, nodata, inverse = raster.crs, raster.nodata, ~raster.transform
-    except RasterioError as error:
-        raise SceneError(f"cannot read the label raster {path}: {error}") from error
+    with open_raster(path, _WHAT) as raster:
+        values = read_whole(raster, path).astype(np.float64)
+        crs, nodata, inverse = raster.crs, raster.nodata, ~raster.transform
     if crs is None:
         raise SceneError(_PLACELESS.format(path=path))
     column = np.floor(inverse.a * x + inverse.b * y + inverse.c).astype(np.int64)

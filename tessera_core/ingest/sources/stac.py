@@ -22,6 +22,7 @@ from tessera_core.domain.scl import SceneClass, clear_mask
 from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries, empty_radar
 from tessera_core.errors import InputError, SceneError
 from tessera_core.ingest.catalogue import StacItem, open_catalogue
+from tessera_core.ingest.config import STAC_API_SCHEMES
 from tessera_core.ingest.rasters import read_onto_grid
 from tessera_core.ingest.sources import TileRef
 from tessera_core.ingest.tiling import cut_tiles
@@ -134,17 +135,10 @@ class StacScenes:
 
     def _read_image(self, item: StacItem, grid: TileGrid) -> OpticalImage | None:
         """Return one item on the grid, or None when it has no pixel there."""
-        scl = read_onto_grid(
-            item.asset(SCL_ASSET), grid, resampling="nearest", nodata=SceneClass.NO_DATA
-        )
+        scl = self._read(item, SCL_ASSET, grid, resampling="nearest", nodata=SceneClass.NO_DATA)
         if not scl.any():
             return None
-        bands = [
-            read_onto_grid(
-                item.asset(band.name), grid, resampling=self._config.resampling, nodata=0
-            )
-            for band in S2_BANDS
-        ]
+        bands = [self._read(item, band.name, grid) for band in S2_BANDS]
         reflectance = np.stack(bands, axis=-1).astype(np.uint16)
         if self._removes_offset(item):
             reflectance = remove_offset(reflectance)
@@ -171,14 +165,22 @@ class StacScenes:
         image = np.zeros((grid.height, grid.width, NUM_S1), np.int16)
         for index, band in enumerate(S1_BANDS):
             if band.common_name in item.assets:
-                power = read_onto_grid(
-                    item.asset(band.common_name),
-                    grid,
-                    resampling=self._config.resampling,
-                    nodata=0,
-                )
+                power = self._read(item, band.common_name, grid)
                 image[..., index] = scaled_db_from_power(power)
         return image
+
+    def _read(
+        self, item: StacItem, asset: str, grid: TileGrid, resampling: str = "", nodata: float = 0
+    ) -> npt.NDArray[Any]:
+        """Return an asset on a tile's grid, (row, column)."""
+        path = self._config.path
+        return read_onto_grid(
+            item.asset(asset),
+            grid,
+            resampling=resampling or self._config.resampling,
+            nodata=nodata,
+            api=path if path.startswith(STAC_API_SCHEMES) else None,
+        )
 
     def _removes_offset(self, item: StacItem) -> bool:
         return carries_offset(item.acquired, OffsetPolicy(self._config.offset_policy))
