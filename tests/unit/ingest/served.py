@@ -26,15 +26,17 @@ Document = dict[str, Any]
 
 @contextmanager
 def stac_api(
-    folder: Path, alter: Callable[[Document], Document] = lambda item: item
+    folder: Path, alter: Callable[[Document], Document] = lambda item: item, further: str = ""
 ) -> Iterator[str]:
     """Serve a catalogue folder; yields the address of the API's first page.
 
     Args:
         folder: A static catalogue; its rasters are served below ``/assets/``.
         alter: Changes each item as it is sent.
+        further: Address of further pages; empty = this API's own.
     """
-    handler = type("Handler", (_Handler,), {"folder": folder, "alter": staticmethod(alter)})
+    members = {"folder": folder, "alter": staticmethod(alter), "further": further}
+    handler = type("Handler", (_Handler,), members)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -48,6 +50,7 @@ def stac_api(
 class _Handler(BaseHTTPRequestHandler):
     folder: Path
     alter: Callable[[Document], Document]
+    further: str
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # or every answer waits 40 ms for the end of its headers
 
@@ -112,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         following = {**asked, "token": str(start + PAGE_SIZE)}
         link = {
             "rel": "next",
-            "href": f"{self._base}/search",
+            "href": self.further or f"{self._base}/search",
             "method": "POST",
             "body": following,
         }
