@@ -60,20 +60,28 @@ def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | 
 
 def audit_one_pixel(
     context: Context, subject: str | None, export: str | None, pixel: Sequence[float] | None
-) -> "PixelReport":
+) -> tuple["PixelReport", Path]:
     """Say what one pixel of an export stands on; MLflow is not asked, so that it takes no time.
+
+    Returns:
+        The report, and the folder of its certificate.
 
     Raises:
         InputError: Not exactly a pixel and its export were named, or they do not exist.
     """
     from tessera_core.audit.pixel import audit_pixel
+    from tessera_core.audit.pixel_text import write_pixel
 
     if subject is not None or export is None or pixel is None:
         raise InputError(
             "name a pixel and its export, and nothing else: "
             "`tessera audit --pixel LON LAT --export EXPORT`"
         )
-    return audit_pixel(find_export(export, context.paths), *pixel)
+    found = find_export(export, context.paths)
+    report = audit_pixel(found, *pixel)
+    folder = found.certificate_at(*pixel)
+    write_pixel(report, folder)
+    return report, folder
 
 
 def with_pointers(report: AuditReport, context: Context, model_name: str) -> AuditReport:

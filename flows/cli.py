@@ -423,14 +423,15 @@ def _audit_pixel(chosen: argparse.Namespace, context: "Context") -> int:
     import json
 
     from flows.auditing import audit_one_pixel
+    from tessera_core.audit.certificate import HTML_NAME
     from tessera_core.audit.pixel_text import render_pixel
 
-    found = audit_one_pixel(context, chosen.subject, chosen.export, chosen.pixel)
-    say(
-        json.dumps(found.to_dict(), sort_keys=True, indent=1)
-        if chosen.json
-        else render_pixel(found)
-    )
+    found, folder = audit_one_pixel(context, chosen.subject, chosen.export, chosen.pixel)
+    if chosen.json:
+        say(json.dumps(found.to_dict(), sort_keys=True, indent=1))
+    else:
+        say(render_pixel(found))
+        say(f"certificate  {folder / HTML_NAME}")
     return 0 if found.audit.passed else 3
 
 

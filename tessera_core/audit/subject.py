@@ -40,6 +40,11 @@ class Subject:
         """Folder of its certificates; another decision about the same version has another."""
         return self.paths.root / "data" / "audits" / f"{self.name}-{self.start[:DIGITS_OF_NAME]}"
 
+    def certificate_at(self, longitude: float, latitude: float) -> Path:
+        """Folder of the certificate of one pixel, beside the one of its export."""
+        where = f"{float(longitude)}_{float(latitude)}"
+        return self.certificate.with_name(f"{self.certificate.name}-at-{where}")
+
 
 def find_subject(reference: str, model_name: str, paths: Paths) -> Subject:
     """Return what a reference means: ``NAME/VERSION``, ``VERSION``, or an export's name or folder.
