@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tessera_core.audit.graph import BOX_HEIGHT, draw
-from tessera_core.audit.report import AuditReport, Finding, Grade, Step
+from tessera_core.audit.report import AuditReport, Finding, Grade, Step, counted
 from tessera_core.audit.standing import ON_BROKEN, WORDS, standings
 from tessera_core.records.files import write_atomically, write_json
 from tessera_core.records.page import render_page
@@ -53,19 +53,24 @@ def render_text(report: AuditReport) -> str:
 
 
 def render_html(
-    report: AuditReport, *, lines: Mapping[str, str] | None = None, pixel: object = None
+    report: AuditReport,
+    *,
+    lines: Mapping[str, str] | None = None,
+    sentence: str = "",
+    pixel: object = None,
 ) -> str:
     """Return the certificate as one page that needs nothing from anywhere else.
 
     Args:
         report: What was found.
         lines: What stands first, by label; ``headline`` when None.
+        sentence: What the verdict means; ``verdict_sentence`` when empty.
         pixel: A ``PixelReport`` whose observations the page is to show.
     """
     blocking, others = split_findings(report)
     content: dict[str, Any] = {
         "verdict": verdict(report),
-        "sentence": verdict_sentence(report),
+        "sentence": sentence or verdict_sentence(report),
         "headline": headline(report) if lines is None else lines,
         "pixel": pixel,
         "steps": report.steps,
@@ -167,15 +172,6 @@ def format_size(num_bytes: int) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "tile"), counted(2_000, "tile")
-    ('1 tile', '2,000 tiles')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def short(digest: str) -> str:

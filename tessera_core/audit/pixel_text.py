@@ -8,14 +8,13 @@ from tessera_core.audit.certificate import (
     HTML_NAME,
     JSON_NAME,
     TEXT_NAME,
-    counted,
     render_html,
     short,
     verdict,
 )
 from tessera_core.audit.observations import Observation
 from tessera_core.audit.pixel import PixelReport, PixelYear
-from tessera_core.audit.report import Finding, Grade
+from tessera_core.audit.report import Finding, Grade, counted
 from tessera_core.audit.stage import certificate_folder
 from tessera_core.records.files import write_atomically, write_json
 
@@ -28,7 +27,9 @@ def write_pixel(report: PixelReport, target: Path) -> None:
     with certificate_folder(report.audit, target) as folder:
         write_atomically(folder / TEXT_NAME, render_pixel(report).encode())
         write_json(folder / JSON_NAME, report.to_dict())
-        page = render_html(report.audit, lines=_headline(report), pixel=report)
+        page = render_html(
+            report.audit, lines=_headline(report), sentence=_sentence(report), pixel=report
+        )
         write_atomically(folder / HTML_NAME, page.encode())
 
 
