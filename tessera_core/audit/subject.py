@@ -58,7 +58,7 @@ def find_subject(reference: str, model_name: str, paths: Paths) -> Subject:
         InputError: No receipt knows it.
     """
     version = VERSION.fullmatch(reference)
-    if version and _export_folder(reference, paths) is None:
+    if version and export_folder(reference, paths) is None:
         return find_version(version["name"] or model_name, version["number"], paths)
     return find_export(reference, paths)
 
@@ -103,8 +103,14 @@ def find_export(reference: str, paths: Paths) -> Subject:
     Raises:
         InputError: There is no such folder, or no receipt in the lineage published it.
     """
-    folder = _export_folder(reference, paths)
+    folder = export_folder(reference, paths)
     if folder is None:
+        published = receipts_of("export", paths.lineage).values()
+        if any(receipt.facts.get("export") == reference for receipt in published):
+            raise InputError(
+                f"{reference} was published, but data/exports/{reference} is gone; bring it "
+                "back from a backup or by `dvc checkout`, then ask again"
+            )
         raise InputError(
             f"{reference!r} is neither a version nor an export; {_known(reference, paths)}"
         )
@@ -168,7 +174,7 @@ def _folders(paths: Paths) -> list[Path]:
     return [folder for folder in dict.fromkeys(found) if folder.is_dir()]
 
 
-def _export_folder(reference: str, paths: Paths) -> Path | None:
+def export_folder(reference: str, paths: Paths) -> Path | None:
     """Return the export with this name or at this place; only those of the checkout count."""
     known = _folders(paths)
     by_name = next((folder for folder in known if folder.name == reference), None)

@@ -64,7 +64,11 @@ def findings(said: str, grade: str) -> list[str]:
     return [each["artefact"] for each in report["findings"] if each["grade"] == grade]
 
 
-@pytest.mark.parametrize("subject", [[], ["1"], ["tessera/1"], ["tessera@champion"], [EXPORT]])
+@pytest.mark.parametrize(
+    "subject",
+    [[], ["1"], ["tessera/1"], ["tessera@champion"], ["tessera"], [EXPORT],
+     [f"data/exports/{EXPORT}"]],
+)  # fmt: skip
 def test_a_sound_subject_passes_without_a_finding(
     tessera: Tessera, client: MlflowClient, root: Path, subject: list[str]
 ) -> None:
