@@ -143,7 +143,7 @@ def find_model(context: Context, reference: str | None) -> FoundModel:
     try:
         name, number = find_version_of(context, reference)
     except InputError as error:
-        raise InputError(f"{error}. {GET_ONE}") from error
+        raise InputError(f"{str(error).rstrip('.')}. {GET_ONE}") from error
     registry = MlflowRegistry(context.settings, name, run_id="")
     version = registry.version(number)
     if version is None:

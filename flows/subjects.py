@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What both a registry and a folder can be called."""
 
+MAX_LISTED: Final = 12
+"""Names that an error lists where none is close."""
+
 CONNECT_TIMEOUT_S: Final = 3.0
 PORTS: Final = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 SQLITE: Final = "sqlite:///"
@@ -139,8 +142,12 @@ def _registered(
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    known = f"{reference} is no export, and only the registry knows models by name"
+    if alias is not None:
+        known = f"{reference} needs the registry"
+    expected = _expected(context, reference)
     if (why := unreachable(context.settings)) is not None:
-        raise InputError(f"{reference} needs the registry, but {why}; {_expected(context)}")
+        raise InputError(f"{known}, but {why}; {expected}")
     from flows.adapters.registry import MlflowRegistry
 
     try:
@@ -150,8 +157,7 @@ def _registered(
         return registry.champion() or registry.newest()
     except (MlflowException, SQLAlchemyError) as error:
         raise InputError(
-            f"{reference} needs the registry, which cannot be read ({type(error).__name__}); "
-            f"{_expected(context)}"
+            f"{known}, which cannot be read ({type(error).__name__}); {expected}"
         ) from error
 
 
@@ -162,5 +168,7 @@ def _expected(context: Context, reference: str = "") -> str:
     for receipt in receipts_of("register", lineage).values():
         candidate = receipt.facts.get("candidate") or {}
         known.add(f"{receipt.facts.get('model_name')}/{candidate.get('version')}")
-    hint = f". {did_you_mean(reference, known)}" if known and reference else ""
-    return f"expected {SUBJECT}{hint}"
+    hint = did_you_mean(reference, known) if known and reference else ""
+    if hint.startswith("Known") and len(known) > MAX_LISTED:
+        hint = f"The lineage knows {len(known)} of them."
+    return f"expected {SUBJECT}. {hint}".removesuffix(". ")

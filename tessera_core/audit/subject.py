@@ -180,6 +180,8 @@ def export_folder(reference: str, paths: Paths) -> Path | None:
     by_name = next((folder for folder in known if folder.name == reference), None)
     if by_name is not None:
         return by_name
+    if "\0" in reference:
+        return None  # no path can hold it
     places = {Path(reference).resolve(), (paths.root / reference).resolve()}
     return next((folder for folder in known if folder.resolve() in places), None)
 

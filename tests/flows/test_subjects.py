@@ -83,12 +83,12 @@ def test_what_needs_no_registry_is_resolved_without_one(
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("tessera-v1-frist", "there is no mlflow.db"),
+        ("tessera-v1-frist", "Did you mean 'tessera-v1-first'?"),
         ("tessera@champion", "tessera@champion needs the registry, but there is no mlflow.db"),
         ("tessera@", "'tessera@' is no version and no export"),
         ("@champion", "'@champion' is no version and no export"),
         ("../../etc/passwd", "is no version and no export"),
-        ("1.5", "needs the registry"),
+        ("1.5", "1.5 is no export, and only the registry knows models by name, but there is no"),
         ("-1", "is no version and no export"),
         ("tessera/1/2", "is no version and no export"),
         ("\x00", "is no version and no export"),
