@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from flows.context import Context
+from flows.subjects import resolve
 from tessera_core.errors import InputError, StorageError
 
 EVENTS_NAME: Final = "openlineage.jsonl"
@@ -18,12 +19,14 @@ LINEAGE_API: Final = "/api/v1/lineage"
 SEND_TIMEOUT_S: Final = 30.0
 
 
-def attest(context: Context, reference: str, key_file: Path | None) -> tuple[Path, list[str]]:
+def attest(
+    context: Context, reference: str | None, key_file: Path | None
+) -> tuple[Path, list[str]]:
     """Write the attestations of a version or an export.
 
     Args:
         context: Settings and places.
-        reference: ``2``, ``tessera/2`` or the name of an export.
+        reference: As ``resolve`` takes it; None is the current export.
         key_file: Signing key; None takes ``TESSERA_SIGNING_KEY``, and without that signs nothing.
 
     Returns:
@@ -44,7 +47,7 @@ def attest(context: Context, reference: str, key_file: Path | None) -> tuple[Pat
     if key_file is not None:
         require_outside(key_file, context.paths.root)
         key = read_private_key(key_file)
-    subject = find_subject(reference, context.paths)
+    subject = find_subject(resolve(context, reference).reference, context.paths)
     times = commit_times(subject.commits, context.paths.root)
     trained = read_versions(subject.stage("pretrain").environment, context.paths.lineage)
     versions = trained or environment_versions()  # older lineages keep the digest alone

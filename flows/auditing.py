@@ -1,15 +1,13 @@
 """``tessera audit``: what the core verifies, and the pointers of MLflow and DVC beside it."""
 
-import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from flows.context import Context
-from flows.settings import Settings
+from flows.subjects import find, unreachable
 from tessera_core.audit.locks import (
     LOCK_NAME,
     check_lock,
@@ -19,16 +17,12 @@ from tessera_core.audit.locks import (
 )
 from tessera_core.audit.pointers import RegistryState, check_registry, pointers_gone
 from tessera_core.audit.report import AuditReport, Finding, in_order
-from tessera_core.audit.subject import Subject, find_export, find_subject, find_version
 from tessera_core.errors import InputError
 
 if TYPE_CHECKING:
     from tessera_core.audit.pixel import PixelReport
 
 REGISTRY: Final = "registry"
-CONNECT_TIMEOUT_S: Final = 3.0
-PORTS: Final = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
-SQLITE: Final = "sqlite:///"
 
 
 def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | None]:
@@ -48,7 +42,7 @@ def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | 
         report = audit_workspace(context.config, context.paths)
         model = str(report.subject.get("model_name") or context.config.register.model_name)
         return with_pointers(report, context, model), None
-    subject = _find(context, reference)
+    subject = find(context, reference)
     report = verify_chain(
         subject.start, subject.paths, require_sources=context.config.audit.require_sources
     )
@@ -60,20 +54,28 @@ def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | 
 
 def audit_one_pixel(
     context: Context, subject: str | None, export: str | None, pixel: Sequence[float] | None
-) -> "PixelReport":
+) -> tuple["PixelReport", Path]:
     """Say what one pixel of an export stands on; MLflow is not asked, so that it takes no time.
+
+    Returns:
+        The report, and the folder of its certificate.
 
     Raises:
         InputError: Not exactly a pixel and its export were named, or they do not exist.
     """
     from tessera_core.audit.pixel import audit_pixel
+    from tessera_core.audit.pixel_text import write_pixel
 
     if subject is not None or export is None or pixel is None:
         raise InputError(
             "name a pixel and its export, and nothing else: "
             "`tessera audit --pixel LON LAT --export EXPORT`"
         )
-    return audit_pixel(find_export(export, context.paths), *pixel)
+    found = find(context, export)
+    report = audit_pixel(found, *pixel)
+    folder = found.certificate_at(*pixel)
+    write_pixel(report, folder)
+    return report, folder
 
 
 def with_pointers(report: AuditReport, context: Context, model_name: str) -> AuditReport:
@@ -87,7 +89,7 @@ def registry_findings(context: Context, model_name: str) -> list[Finding]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    if (why := _unreachable(context.settings)) is not None:
+    if (why := unreachable(context.settings)) is not None:
         return [pointers_gone(REGISTRY, why)]
     try:
         state = _read_registry(context, model_name)
@@ -123,45 +125,6 @@ def lock_findings(context: Context) -> list[Finding]:
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             findings.append(unreadable(name, "it has not the form that DVC writes"))
     return findings
-
-
-def _find(context: Context, reference: str) -> Subject:
-    """Return what a reference means; aliases and bare names need the registry."""
-    name = context.config.register.model_name
-    model, is_alias, alias = reference.partition("@")
-    if not is_alias:
-        return find_subject(reference, name, context.paths)
-    if (why := _unreachable(context.settings)) is not None:
-        raise InputError(f"{reference} needs the registry, but {why}; name a version or an export")
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from flows.adapters.registry import MlflowRegistry
-
-    try:
-        version = MlflowRegistry(context.settings, model, run_id="").by_alias(alias)
-    except SQLAlchemyError:
-        version = None
-    if version is None:
-        raise InputError(f"{model} has no alias {alias}; name a version or an export")
-    return find_version(model, version.version, context.paths)
-
-
-def _unreachable(settings: Settings) -> str | None:
-    """Return why the registry cannot be asked, without waiting for MLflow's many retries."""
-    uri = settings.mlflow_tracking_uri
-    if uri.startswith(SQLITE):
-        # Opening it would make a new one.
-        database = Path(uri.removeprefix(SQLITE))
-        return None if database.is_file() else f"there is no {database.name}"
-    parts = urlsplit(uri)
-    port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
-    if not parts.hostname or port is None:
-        return None
-    try:
-        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
-    except OSError:
-        return f"{parts.hostname}:{port} does not answer"
-    return None
 
 
 def _read_registry(context: Context, model_name: str) -> RegistryState:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.cli_lineage import add_lineage_commands
 from flows.console import complain, say, say_stage, say_summary
-from flows.parsers import Commands, add_command
+from flows.parsers import OR_ARTIFACT, SUBJECT, Commands, add_command, add_subject
 from tessera_core import __version__
 
 if TYPE_CHECKING:
@@ -138,10 +138,9 @@ def _add_versions(
     common: argparse.ArgumentParser,
 ) -> None:
     """Add what is about versions: ``benchmark``, ``compare``, ``promote``."""
-    model = "NAME (its champion, else its newest version), NAME/VERSION, NAME@ALIAS or a folder"
     text = "score any version on any task, in an MLflow run of its own"
     parser = add_command(commands, common, "benchmark", text, _benchmark)
-    parser.add_argument("model", nargs="?", help=model)
+    parser.add_argument("model", metavar="SUBJECT", nargs="?", help=f"{SUBJECT}{OR_ARTIFACT}")
     parser.add_argument(
         "--task", action="append", default=[], metavar="NAME",
         help="a task of data/benchmarks; may be repeated (default: evaluate.tasks)",
@@ -149,8 +148,8 @@ def _add_versions(
     parser.add_argument("--list", action="store_true", help="list the tasks and leave")
     text = "two versions side by side: what changed, and what it did; one offline page"
     parser = add_command(commands, common, "compare", text, _compare)
-    parser.add_argument("first", help=f"the older one: {model}")
-    parser.add_argument("second", help="the newer one, likewise")
+    add_subject(parser, "first", f"{OR_ARTIFACT}: the older one")
+    add_subject(parser, "second", f"{OR_ARTIFACT}: the newer one")
     parser.add_argument("--out", metavar="FILE", help="page (default: in data/comparisons)")
     parser.add_argument(
         "--explain", action="store_true",
@@ -158,7 +157,7 @@ def _add_versions(
     )  # fmt: skip
     text = "make a version champion by decision of a person, which is recorded"
     parser = add_command(commands, common, "promote", text, _promote)
-    parser.add_argument("version", help="number of the version")
+    add_subject(parser, "version")
     parser.add_argument("--by", required=True, metavar="NAME", help="who decides")
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why")
 
@@ -171,11 +170,7 @@ def _add_audit(
     parser = add_command(commands, common, "audit", STAGE_HELP["audit"], _audit)
     parser.epilog = AUDIT_EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "subject", nargs="?", metavar="SUBJECT",
-        help="VERSION, NAME/VERSION, NAME@ALIAS, or an export's name or folder "
-        "(default: the current export); its certificate goes to data/audits",
-    )  # fmt: skip
+    add_subject(parser, "subject", "; its certificate goes to data/audits", has_default=True)
     parser.add_argument(
         "--pixel", nargs=2, type=float, metavar=("LON", "LAT"),
         help="everything behind one pixel of --export, degrees WGS 84",
@@ -214,10 +209,7 @@ def _add_embed(
     """Add ``embed``."""
     text = "embed TESSERA tile directories with a registered model"
     parser = add_command(commands, common, "embed", text, _embed)
-    parser.add_argument(
-        "--model", required=True,
-        help="NAME (its champion, else its newest version), NAME/VERSION, NAME@ALIAS or a folder",
-    )  # fmt: skip
+    parser.add_argument("--model", required=True, metavar="SUBJECT", help=f"{SUBJECT}{OR_ARTIFACT}")
     parser.add_argument("--tile", required=True, nargs="+", metavar="DIR", help="tile directories")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the NPY files go")
     parser.add_argument("--dim", type=int, metavar="K", help="a width that the model orders by")
@@ -423,14 +415,15 @@ def _audit_pixel(chosen: argparse.Namespace, context: "Context") -> int:
     import json
 
     from flows.auditing import audit_one_pixel
+    from tessera_core.audit.certificate import HTML_NAME
     from tessera_core.audit.pixel_text import render_pixel
 
-    found = audit_one_pixel(context, chosen.subject, chosen.export, chosen.pixel)
-    say(
-        json.dumps(found.to_dict(), sort_keys=True, indent=1)
-        if chosen.json
-        else render_pixel(found)
-    )
+    found, folder = audit_one_pixel(context, chosen.subject, chosen.export, chosen.pixel)
+    if chosen.json:
+        say(json.dumps(found.to_dict(), sort_keys=True, indent=1))
+    else:
+        say(render_pixel(found))
+        say(f"certificate  {folder / HTML_NAME}")
     return 0 if found.audit.passed else 3
 
 

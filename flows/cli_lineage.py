@@ -3,7 +3,7 @@
 import argparse
 
 from flows.console import say
-from flows.parsers import Commands, add_command
+from flows.parsers import OR_ARTIFACT, Commands, add_command, add_subject
 
 
 def add_lineage_commands(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -12,7 +12,7 @@ def add_lineage_commands(commands: Commands, common: argparse.ArgumentParser) ->
     _add_recall(commands, common)
     text = "run the stages behind a version again and compare; exit 3 when one differs"
     parser = add_command(commands, common, "replay", text, _replay)
-    parser.add_argument("version", help="NAME/VERSION, NAME@ALIAS, or the number alone")
+    add_subject(parser, "version", OR_ARTIFACT, has_default=True)
     parser.add_argument("--stage", metavar="STAGE", help="this one only, on recorded inputs")
     parser.add_argument("--out", metavar="DIR", help="reports (default: in data/replays)")
     parser.add_argument(
@@ -30,7 +30,7 @@ def _add_attest(
     """Add ``attest`` and ``verify``."""
     text = "write signed provenance, ML-BOM, cards and lineage in the field's standards"
     parser = add_command(commands, common, "attest", text, _attest)
-    parser.add_argument("subject", help="a version (2 or tessera/2) or the name of an export")
+    add_subject(parser, "subject", has_default=True)
     parser.add_argument("--key", metavar="FILE", help="Ed25519 key (PEM), outside the checkout")
     parser.add_argument(
         "--send", metavar="URL", help="post the OpenLineage events to this server, too"

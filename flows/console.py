@@ -86,7 +86,11 @@ def say_summary(summary: Mapping[str, Any]) -> None:
         if task not in absent:
             say(f"{task}: skipped, {reason}")
     if absent:
-        say(f"no data for {', '.join(absent)}: see docs/how-to/benchmarks.md")
+        have = "benchmark has" if len(absent) == 1 else "benchmarks have"
+        say(
+            f"{len(absent)} declared {have} no data here ({', '.join(absent)}): "
+            "see docs/how-to/benchmarks.md"
+        )
     say()
     say(f"embeddings   {summary['export']}")
     say(f"report       {summary['report']}")

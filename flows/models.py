@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flows.context import Context
+from flows.subjects import NAME, find_version_of
+from tessera_core.audit.subject import export_folder
 from tessera_core.errors import ArtifactError, InputError, RecordError
 
 if TYPE_CHECKING:
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
     from tessera_core.ports import RegisteredModel
 
 EXPERIMENT: Final = "tessera-import"
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""What both a registry and a folder can be called."""
-
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+GET_ONE: Final = (
+    "A folder with a model's artifact may be named, too; import one with `tessera import-weights` "
+    "or train one with `tessera retrain`"
+)
 DIGEST_LENGTH: Final = 12
 """Digits that tell the imports of one name apart."""
 
@@ -112,9 +115,7 @@ class FoundModel:
 
 
 def load_model(context: Context, reference: str, device: "torch.device") -> "ModelArtifact":
-    """Return a model by ``NAME``, ``NAME/VERSION`` or ``NAME@ALIAS``, or by an artifact's folder.
-
-    ``NAME`` alone is the champion, or the newest version where no version is.
+    """Return a model by what names a version or an export, or by an artifact's folder.
 
     Raises:
         InputError: There is no such model.
@@ -125,32 +126,30 @@ def load_model(context: Context, reference: str, device: "torch.device") -> "Mod
     return load_artifact(find_model(context, reference).folder, device)
 
 
-def find_model(context: Context, reference: str) -> FoundModel:
-    """Return where a model lies, as ``load_model`` names it; raises as ``load_model`` does."""
+def find_model(context: Context, reference: str | None) -> FoundModel:
+    """Return where a model lies, as ``load_model`` names it; raises as ``load_model`` does.
+
+    None is the model of the current export.
+    """
     from tessera_core.records.manifest import MANIFEST_NAME
 
+    folder = Path(reference or "")
+    is_export = reference is None or export_folder(reference, context.paths) is not None
     # A folder that merely has the name of a model is none.
-    if (Path(reference) / MANIFEST_NAME).is_file():
-        return FoundModel(folder=Path(reference), name=Path(reference).resolve().name, run_id="")
+    if not is_export and (folder / MANIFEST_NAME).is_file():
+        return FoundModel(folder=folder, name=folder.resolve().name, run_id="")
     from flows.adapters.registry import MlflowRegistry
 
-    name, separator, which = _split(reference)
-    if not NAME.fullmatch(name):
-        raise InputError(
-            f"{reference!r} is no model name, and no folder with an artifact; expected NAME, "
-            "NAME/VERSION, NAME@ALIAS or such a folder"
-        )
+    try:
+        name, number = find_version_of(context, reference)
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')}. {GET_ONE}") from error
     registry = MlflowRegistry(context.settings, name, run_id="")
-    if separator == "/":
-        version = registry.version(which)
-    elif separator == "@":
-        version = registry.by_alias(which)
-    else:
-        version = registry.champion() or registry.newest()
+    version = registry.version(number)
     if version is None:
         raise InputError(
-            f"{reference} is no registered model, and no folder with an artifact; import one with "
-            "`tessera import-weights` or train one with `tessera retrain`"
+            f"{reference or f'{name}/{number}'} is no registered model, and no folder with an "
+            f"artifact. {GET_ONE}"
         )
     return FoundModel(
         folder=fetch_version(context, registry, version, name),
@@ -214,15 +213,6 @@ def require_name(name: str) -> None:
         raise InputError(
             f"{name!r} is no model name, expected letters, digits, '.', '_' and '-', as tessera-v2"
         )
-
-
-def _split(reference: str) -> tuple[str, str, str]:
-    """Return name, ``/`` or ``@`` or nothing, and what follows."""
-    for separator in "/@":
-        name, found, which = reference.partition(separator)
-        if found:
-            return name, found, which
-    return reference, "", ""
 
 
 def register_imported(context: Context, folder: Path) -> str:

@@ -22,13 +22,18 @@ JSON_NAME: Final = "replay.json"
 
 
 def replay(
-    context: Context, reference: str, stage: str | None, out: Path | None, *, present_only: bool
+    context: Context,
+    reference: str | None,
+    stage: str | None,
+    out: Path | None,
+    *,
+    present_only: bool,
 ) -> tuple["ReplayReport", Path]:
     """Replay the stages behind a version and write what came of it, printing as it goes.
 
     Args:
         context: Settings and places.
-        reference: As ``load_model`` takes it.
+        reference: As ``load_model`` takes it; None is the current export's model.
         stage: One stage, on the inputs that were recorded; None for all that can be replayed.
         out: Folder of the reports; None = ``data/replays/<version>-<digest>``.
         present_only: Run the present code whatever the receipts name.

@@ -98,13 +98,19 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
         InputError: There is no such version, it was never scored, or name or reason are empty.
     """
     from flows.adapters.registry import MlflowRegistry
+    from flows.subjects import find_version_of
     from tessera_core.audit.lineage import last_override, overrides_of
     from tessera_core.register.gate import CHAMPION, describe_override
 
     name = context.config.register.model_name
     decision = describe_override(CHAMPION, by, reason)
     registry = MlflowRegistry(context.settings, name, run_id="")
-    number = version.removeprefix(f"{name}/")
+    model, number = find_version_of(context, version)
+    if model != name:
+        raise InputError(
+            f"{version} is a version of {model}, but these settings release {name}; add "
+            f"--set register.model_name={model}"
+        )
     chosen, before = registry.version(number), registry.champion()
     if chosen is None:
         raise InputError(f"{name} has no version {version}; `tessera ui` shows those it has")

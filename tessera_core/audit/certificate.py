@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tessera_core.audit.graph import BOX_HEIGHT, BOX_WIDTH, draw
-from tessera_core.audit.report import AuditReport, Finding, Grade, Step
+from tessera_core.audit.graph import BOX_HEIGHT, draw
+from tessera_core.audit.report import AuditReport, Finding, Grade, Step, counted
+from tessera_core.audit.standing import ON_BROKEN, WORDS, standings
 from tessera_core.records.files import write_atomically, write_json
 from tessera_core.records.page import render_page
 
@@ -23,6 +24,12 @@ TEXT_WIDTH: Final = 86
 MAX_SHOWN: Final = 50
 """Findings of one grade that text and page show; the JSON has all."""
 
+LOUD: Final = (WORDS["BLOCK"], ON_BROKEN)
+"""What the drawn chain says in capitals."""
+
+Shown = tuple[Grade, list[Finding], int]
+"""A grade, its findings to show, and the number of those left out."""
+
 
 def write_certificate(report: AuditReport, folder: Path) -> None:
     """Write ``certificate.txt``, ``.json`` and ``.html`` into a folder."""
@@ -32,33 +39,46 @@ def write_certificate(report: AuditReport, folder: Path) -> None:
 
 
 def render_text(report: AuditReport) -> str:
-    """Return the certificate for a terminal: verdict, chain, findings."""
+    """Return the certificate for a terminal: verdict, what blocks, chain, what else was found."""
     lines = ["TESSERA AUDIT CERTIFICATE", ""]
     lines += [f"  {name:<10}{value}" for name, value in headline(report).items()]
+    blocking, others = split_findings(report)
+    lines += _told(blocking)
+    words = {digest: one.word for digest, one in standings(report).items()}
     lines += ["", "The chain, from the scenes to what was published:", ""]
     for step in report.steps:
-        lines += _drawn(step, is_last=step is report.steps[-1])
-    for grade, findings, num_hidden in shown_findings(report):
-        lines += ["", f"{grade.value} ({len(findings) + num_hidden})"]
-        for finding in findings:
-            lines += ["", f"  {finding.artefact}", f"    {finding.problem}"]
-            lines.append(f"    next: {finding.next_step}")
-        if num_hidden:
-            lines += ["", f"  and {num_hidden} more in {JSON_NAME}"]
+        lines += _drawn(step, words[step.digest], is_last=step is report.steps[-1])
+    lines += _told(others)
     return "\n".join([*lines, "", verdict_sentence(report), ""])
 
 
-def render_html(report: AuditReport) -> str:
-    """Return the certificate as one page that needs nothing from anywhere else."""
+def render_html(
+    report: AuditReport,
+    *,
+    lines: Mapping[str, str] | None = None,
+    sentence: str = "",
+    pixel: object = None,
+) -> str:
+    """Return the certificate as one page that needs nothing from anywhere else.
+
+    Args:
+        report: What was found.
+        lines: What stands first, by label; ``headline`` when None.
+        sentence: What the verdict means; ``verdict_sentence`` when empty.
+        pixel: A ``PixelReport`` whose observations the page is to show.
+    """
+    blocking, others = split_findings(report)
     content: dict[str, Any] = {
         "verdict": verdict(report),
-        "sentence": verdict_sentence(report),
-        "headline": headline(report),
+        "sentence": sentence or verdict_sentence(report),
+        "headline": headline(report) if lines is None else lines,
+        "pixel": pixel,
         "steps": report.steps,
+        "words": {digest: (one.word, one.grade) for digest, one in standings(report).items()},
         "graph": draw(report),
-        "box_width": BOX_WIDTH,
         "box_height": BOX_HEIGHT,
-        "grades": shown_findings(report),
+        "blocking": blocking,
+        "others": others,
         "start": report.start,
         "counted": counted,
     }
@@ -121,7 +141,16 @@ def headline(report: AuditReport) -> dict[str, str]:
     return lines
 
 
-def shown_findings(report: AuditReport) -> list[tuple[Grade, list[Finding], int]]:
+def split_findings(report: AuditReport) -> tuple[list[Shown], list[Shown]]:
+    """Return what blocks and what does not, each as ``shown_findings`` gives it."""
+    shown = shown_findings(report)
+    return (
+        [each for each in shown if each[0] is Grade.BLOCK],
+        [each for each in shown if each[0] is not Grade.BLOCK],
+    )
+
+
+def shown_findings(report: AuditReport) -> list[Shown]:
     """Return the findings to show of each grade that has any, and how many are left out."""
     shown = []
     for grade in Grade:
@@ -145,15 +174,6 @@ def format_size(num_bytes: int) -> str:
     return f"{size:.1f} TB"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "tile"), counted(2_000, "tile")
-    ('1 tile', '2,000 tiles')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def short(digest: str) -> str:
     """Return the first digits of a digest."""
     return str(digest)[:SHORT]
@@ -164,7 +184,20 @@ def run_word(step: Step) -> str:
     return "current" if step.is_current else "earlier"
 
 
-def _drawn(step: Step, *, is_last: bool) -> list[str]:
+def _told(shown: list[Shown]) -> list[str]:
+    """Return the lines of findings, each with its next step."""
+    lines: list[str] = []
+    for grade, findings, num_hidden in shown:
+        lines += ["", f"{grade.value} ({len(findings) + num_hidden})"]
+        for finding in findings:
+            lines += ["", f"  {finding.artefact}", f"    {finding.problem}"]
+            lines.append(f"    next: {finding.next_step}")
+        if num_hidden:
+            lines += ["", f"  and {num_hidden} more in {JSON_NAME}"]
+    return lines
+
+
+def _drawn(step: Step, word: str, *, is_last: bool) -> list[str]:
     """Return the lines of one step and the arrow to the next."""
     dirty = " + changes" if step.is_dirty else ""
     first = (
@@ -173,10 +206,9 @@ def _drawn(step: Step, *, is_last: bool) -> list[str]:
         f"commit {short(step.commit)}{dirty}"
     )
     rail = " " if is_last else "|"
+    parts = [word.upper(), *_details(step)] if word in LOUD else _details(step)
     details = [
-        f"     {rail}      {line}"
-        for part in _details(step)
-        for line in textwrap.wrap(part, TEXT_WIDTH)
+        f"     {rail}      {line}" for part in parts for line in textwrap.wrap(part, TEXT_WIDTH)
     ]
     return [first, *details] if is_last else [first, *details, "     v"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tessera_core.audit.outputs import Verified
-from tessera_core.audit.report import Finding, Grade
+from tessera_core.audit.report import Finding, Grade, counted
 from tessera_core.errors import RecordError
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.samples import SCENES_NAME, read_table
@@ -15,6 +15,10 @@ from tessera_core.records.schema import SCENES
 UNKNOWN_COMMIT: Final = "unknown"
 PASSED: Final = "passed"
 CHAMPION_FACT: Final = "champion_receipts"
+NO_DATA: Final = "the folder of benchmark data holds no"
+"""How evaluate begins to say that a task has no data. Stated here too: an audit does not ask what
+it audits."""
+
 REPEAT: Final = "run `tessera retrain` again from a clean state"
 
 
@@ -204,17 +208,31 @@ def _remarks(chain: Chain) -> Iterator[Finding]:
             "machinery, never the science",
             "ingest real scenes for results that mean something",
         )
-    skipped = {
-        f"{task}: {reason}"
-        for each in chain.of_stage("evaluate")
-        for task, reason in each.receipt.facts.get("skipped", {}).items()
-    }
-    for line in sorted(skipped):
+    yield from _unscored(chain)
+
+
+def _unscored(chain: Chain) -> Iterator[Finding]:
+    """Tasks that were asked for and not scored, and in one line those that have no data here."""
+    unscored, absent = set(), set()
+    for each in chain.of_stage("evaluate"):
+        asked = (each.receipt.config.get("evaluate") or {}).get("tasks") or ()
+        for task, reason in (each.receipt.facts.get("skipped") or {}).items():
+            is_offered = task not in asked and str(reason).startswith(NO_DATA)
+            (absent if is_offered else unscored).add((task, str(reason)))
+    for task, reason in sorted(unscored):
         yield _named(
             Grade.NOTE,
             "evaluation",
-            f"skipped {line}",
+            f"skipped {task}: {reason}",
             "bring labels (evaluate.labels) to have it scored",
+        )
+    if names := sorted({task for task, _ in absent}):
+        yield _named(
+            Grade.NOTE,
+            "evaluation",
+            f"{counted(len(names), 'declared benchmark')} that nobody asked for by name "
+            f"{'has' if len(names) == 1 else 'have'} no data here ({', '.join(names)})",
+            "nothing, unless they are to be scored: docs/how-to/benchmarks.md says where data goes",
         )
 
 

@@ -11,10 +11,19 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from tessera_core.audit.report import GRADES, AuditReport, Step, sources_of
+from tessera_core.audit.report import AuditReport, Finding, Grade, Step, sources_of
+from tessera_core.audit.standing import (
+    SOUND,
+    WORDS,
+    Standing,
+    behind,
+    beside,
+    standings,
+    worst_grades,
+)
 
-BOX_WIDTH, BOX_HEIGHT = 116, 70
-COLUMN_WIDTH, LEVEL_HEIGHT, MARGIN = 150, 84, 8
+BOX_WIDTH, BOX_HEIGHT = 116, 86
+COLUMN_WIDTH, LEVEL_HEIGHT, MARGIN = 150, 100, 8
 GAP: Final = COLUMN_WIDTH - BOX_WIDTH
 LANE: Final = 20
 """Room above a band for the line from ingest to export."""
@@ -35,14 +44,16 @@ COLUMNS: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
 )
 """Stage -> column, level in its band."""
 
-MIDDLE: Final = 1
-SOUND: Final = "sound"
 SHORT: Final = 12
+WIDE_BOX: Final = BOX_WIDTH + COLUMN_WIDTH
+WIDE_LETTERS: Final = 34
+MAX_BESIDE: Final = 4
+"""Boxes of what is broken and belongs to no receipt; the last one counts the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """One receipt, or the scenes before it."""
+    """One receipt, the scenes before it, or something broken beside the chain."""
 
     x: int
     """Left edge."""
@@ -59,6 +70,26 @@ class Box:
     grade: str
     """Worst finding about it, ``sound`` where there is none."""
 
+    word: str
+    """The same in a word, for who sees no colour; empty where there is none."""
+
+    on_broken: bool = False
+    """True where something that it stands on is broken or missing."""
+
+    width: int = BOX_WIDTH
+    """From left to right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """From what is stood on to what stands on it."""
+
+    path: str
+    """SVG path."""
+
+    is_broken: bool
+    """True where it comes from something broken, or from what stands on that."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
@@ -73,46 +104,53 @@ class Graph:
     boxes: tuple[Box, ...]
     """Drawn last, over the lines."""
 
-    lines: tuple[str, ...]
-    """SVG paths, from what is stood on to what stands on it."""
+    lines: tuple[Line, ...]
+    """Drawn first."""
 
 
 def draw(report: AuditReport) -> Graph:
-    """Return the drawing of an audit's receipts."""
-    steps = {step.digest: step for step in report.steps if step.stage in COLUMNS}
-    bands = _bands(report.start, steps)
-    places = {digest: _corner(steps[digest].stage, band) for digest, band in bands.items()}
-    worst = _worst(report)
-    boxes = [_box(steps[digest], *places[digest], worst) for digest in places]
-    lines = list(_lines(steps, places))
+    """Return the drawing of an audit's receipts; whatever blocks has a red box in it."""
+    known = {digest: one for digest, one in standings(report).items() if one.stage in COLUMNS}
+    bands = _bands(report.start, known)
+    places = {digest: _corner(known[digest].stage, band) for digest, band in bands.items()}
+    worst = worst_grades(report)
+    boxes = [_box(digest, known[digest], *place) for digest, place in places.items()]
+    lines = list(_lines(known, places))
+    drawn = set(places) | {sources_of(digest) for digest in places}
     for digest, (x, y) in places.items():
-        if steps[digest].num_sources and steps[digest].stage == "ingest":
-            left = x - COLUMN_WIDTH
-            boxes.append(_scenes(steps[digest], left, y, worst))
-            lines.append(_path((left, y), (x, y)))
+        step = known[digest].step
+        if step and step.num_sources and step.stage == "ingest":
+            scenes = _scenes(step, x - COLUMN_WIDTH, y, worst)
+            boxes.append(scenes)
+            path = _path((scenes.x, y), (x, y))
+            lines.append(Line(path=path, is_broken=scenes.grade == Grade.BLOCK))
     height = MARGIN + (max(bands.values(), default=0) + 1) * (LANE + LEVELS * LEVEL_HEIGHT)
     width = 2 * MARGIN + max(column for column, _ in COLUMNS.values()) * COLUMN_WIDTH + BOX_WIDTH
+    if apart := beside(report, drawn):
+        boxes += _apart(apart, height + LANE)
+        height += LANE + BOX_HEIGHT + MARGIN
     return Graph(width=width, height=height, boxes=tuple(boxes), lines=tuple(lines))
 
 
-def _bands(start: str, steps: Mapping[str, Step]) -> dict[str, int]:
+def _bands(start: str, known: Mapping[str, Standing]) -> dict[str, int]:
     """Return the band of each receipt: its run's, or the next that is free at its stage."""
     bands: dict[str, int] = {}
     taken: set[tuple[str, int]] = set()
     # Every receipt that is there is drawn, also one that a broken chain no longer leads to.
-    waiting = [(digest, 0) for digest in sorted(steps, key=lambda digest: digest != start)]
+    waiting = [(digest, 0) for digest in sorted(known, key=lambda digest: digest != start)]
     while waiting:
         digest, band = waiting.pop(0)
-        if digest in bands or digest not in steps:
+        if digest in bands or digest not in known:
             continue
-        step = steps[digest]
-        while (step.stage, band) in taken:
+        stage, step = known[digest].stage, known[digest].step
+        while (stage, band) in taken:
             band += 1
         bands[digest] = band
-        taken.add((step.stage, band))
-        own = [(each, band) for each in step.upstream.values()]
-        champion = [(each, band + 1) for each in step.champion.values()]
-        waiting = [*own, *champion, *waiting]
+        taken.add((stage, band))
+        if step is not None:
+            own = [(each, band) for each in step.upstream.values()]
+            champion = [(each, band + 1) for each in step.champion.values()]
+            waiting = [*own, *champion, *waiting]
     return bands
 
 
@@ -122,46 +160,53 @@ def _corner(stage: str, band: int) -> tuple[int, int]:
     return MARGIN + column * COLUMN_WIDTH, top + level * LEVEL_HEIGHT
 
 
-def _worst(report: AuditReport) -> dict[str, str]:
-    """Return the gravest grade about each receipt and about what it read."""
-    worst: dict[str, str] = {}
-    for grade in GRADES:
-        for finding in report.of(grade):
-            for digest in finding.concerns:
-                worst.setdefault(digest, grade.value)
-    return worst
-
-
-def _box(step: Step, x: int, y: int, worst: Mapping[str, str]) -> Box:
+def _box(digest: str, one: Standing, x: int, y: int) -> Box:
+    lines = [digest[:SHORT]]
+    if one.step is not None:
+        lines.append(f"@ {one.step.commit[:SHORT]}{'+' if one.step.is_dirty else ''}")
+        lines += [one.step.verdict[:SHORT]] if one.step.verdict else []
     return Box(
-        x=x,
-        y=y,
-        title=step.stage,
-        lines=(
-            step.digest[:SHORT],
-            f"@ {step.commit[:SHORT]}{'+' if step.is_dirty else ''}",
-            *([step.verdict] if step.verdict else []),
-        ),
-        grade=worst.get(step.digest, SOUND),
-    )
+        x=x, y=y, title=one.stage, lines=tuple(lines), grade=one.grade, word=one.word,
+        on_broken=one.on_broken,
+    )  # fmt: skip
 
 
 def _scenes(step: Step, x: int, y: int, worst: Mapping[str, str]) -> Box:
+    grade = worst.get(sources_of(step.digest), SOUND)
     return Box(
         x=x,
         y=y,
         title="scenes",
         lines=(f"{step.num_sources:,} files", "named by sha256"),
-        grade=worst.get(sources_of(step.digest), SOUND),
+        grade=grade,
+        word=WORDS.get(grade, ""),
     )
 
 
-def _lines(steps: Mapping[str, Step], places: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+def _apart(findings: list[Finding], y: int) -> Iterator[Box]:
+    """Yield a row of boxes for what is broken beside the chain."""
+    shown = findings if len(findings) <= MAX_BESIDE else findings[: MAX_BESIDE - 1]
+    lines = [(_cut(each.artefact), _cut(each.problem)) for each in shown]
+    if rest := len(findings) - len(shown):
+        lines.append((f"and {rest} more", "as listed above"))
+    for number, each in enumerate(lines):
+        yield Box(
+            x=MARGIN + number * 2 * COLUMN_WIDTH, y=y, title="beside the chain", lines=each,
+            grade=Grade.BLOCK.value, word=WORDS["BLOCK"], width=WIDE_BOX,
+        )  # fmt: skip
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDE_LETTERS else f"{text[: WIDE_LETTERS - 3]}..."
+
+
+def _lines(known: Mapping[str, Standing], places: Mapping[str, tuple[int, int]]) -> Iterator[Line]:
     for digest, place in places.items():
-        step = steps[digest]
-        for earlier in dict.fromkeys((*step.upstream.values(), *step.champion.values())):
+        step = known[digest].step
+        for earlier in () if step is None else behind(step):
             if earlier in places:
-                yield _path(places[earlier], place)
+                is_broken = known[earlier].grade == Grade.BLOCK or known[earlier].on_broken
+                yield Line(path=_path(places[earlier], place), is_broken=is_broken)
 
 
 def _path(source: tuple[int, int], target: tuple[int, int]) -> str:

@@ -1,36 +1,44 @@
-"""A pixel's answer for the terminal; JSON has every digest in full."""
+"""A pixel's answer for the terminal and as a certificate; JSON has every digest in full."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
-from tessera_core.audit.certificate import short, verdict
+from tessera_core.audit.certificate import (
+    HTML_NAME,
+    JSON_NAME,
+    TEXT_NAME,
+    render_html,
+    short,
+    verdict,
+)
 from tessera_core.audit.observations import Observation
 from tessera_core.audit.pixel import PixelReport, PixelYear
-from tessera_core.audit.report import Finding, Grade
+from tessera_core.audit.report import Finding, Grade, counted
+from tessera_core.audit.stage import certificate_folder
+from tessera_core.records.files import write_atomically, write_json
 
-SHOWN_GRADES: Final = (Grade.BLOCK, Grade.WARN, Grade.NOTE)
 PLACES: Final = 6
 """Decimals of a degree: a tenth of a metre."""
 
 
+def write_pixel(report: PixelReport, target: Path) -> None:
+    """Write the certificate of a pixel, as any certificate: text, JSON, page and manifest."""
+    with certificate_folder(report.audit, target) as folder:
+        write_atomically(folder / TEXT_NAME, render_pixel(report).encode())
+        write_json(folder / JSON_NAME, report.to_dict())
+        page = render_html(
+            report.audit, lines=_headline(report), sentence=_sentence(report), pixel=report
+        )
+        write_atomically(folder / HTML_NAME, page.encode())
+
+
 def render_pixel(report: PixelReport) -> str:
     """Return the answer: what the pixel is, what entered, who made it, what let it through."""
-    audit, subject = report.audit, report.audit.subject
-    counts = ", ".join(f"{number} {grade}" for grade, number in audit.count_by_grade().items())
-    model = f"{subject.get('model_name')} version {subject.get('version')}"
-    lines = [
-        "TESSERA PIXEL AUDIT",
-        "",
-        f"  verdict   {verdict(audit)} ({counts})",
-        f"  pixel     {report.longitude:.{PLACES}f} {report.latitude:.{PLACES}f}",
-        f"  export    {report.export}",
-        f"  model     {model}, digest {short(str(subject.get('model_digest')))}",
-        f"  receipt   {short(audit.start)}",
-        f"  verified  {len(audit.steps)} receipts, {audit.num_files} files on this pixel's path",
-        *_gates(report.gates),
-    ]
-    if report.sampling:
-        lines.append(f"  sampling  {report.sampling.get('rule')} of the usable observations")
+    audit = report.audit
+    lines = ["TESSERA PIXEL AUDIT", ""]
+    lines += [f"  {name:<10}{value}" for name, value in _headline(report).items()]
+    lines += [*_findings(audit.of(Grade.BLOCK))]
     for year in report.years:
         lines += ["", *_year(year)]
     lines += ["", "Made by:", ""]
@@ -39,18 +47,51 @@ def render_pixel(report: PixelReport) -> str:
         f"commit {short(step.commit)}{' + changes' if step.is_dirty else ''}"
         for step in audit.steps
     ]
-    for finding in audit.findings:
-        lines += ["", *_finding(finding)]
-    return "\n".join([*lines, ""])
+    lines += _findings([each for each in audit.findings if each.grade is not Grade.BLOCK])
+    return "\n".join([*lines, "", _sentence(report), ""])
 
 
-def _gates(gates: Any) -> Iterator[str]:
+def _headline(report: PixelReport) -> dict[str, str]:
+    """Return what stands first, by label; several gates of one sort are counted."""
+    audit, subject = report.audit, report.audit.subject
+    counts = ", ".join(f"{number} {grade}" for grade, number in audit.count_by_grade().items())
+    model = f"{subject.get('model_name')} version {subject.get('version')}"
+    lines = {
+        "verdict": f"{verdict(audit)} ({counts})",
+        "pixel": f"{report.longitude:.{PLACES}f} {report.latitude:.{PLACES}f}",
+        "export": report.export,
+        "model": f"{model}, digest {short(str(subject.get('model_digest')))}",
+        "receipt": short(audit.start),
+        "verified": f"{counted(len(audit.steps), 'receipt')}, "
+        f"{counted(audit.num_files, 'file')} on this pixel's path",
+    }
+    said: dict[str, list[str]] = {}
+    for name, text in _gates(report.gates):
+        said.setdefault(name, []).append(text)
+    lines |= {name: "; ".join(texts) for name, texts in said.items()}
+    if report.sampling:
+        lines["sampling"] = f"{report.sampling.get('rule')} of the usable observations"
+    return lines
+
+
+def _sentence(report: PixelReport) -> str:
+    """Return what the verdict means and what to do."""
+    if report.audit.passed:
+        return "PASSED: every byte on this pixel's path is what its receipt says."
+    return (
+        "FAILED: nothing is claimed of this pixel until every BLOCK is resolved as its next step "
+        "says; then ask again."
+    )
+
+
+def _gates(gates: Any) -> Iterator[tuple[str, str]]:
     for digest, said in sorted(gates.get("quality", {}).items()):
-        yield f"  quality   {said} [{short(digest)}]"
+        yield "quality", f"{said} [{short(digest)}]"
     for one in gates.get("promotion", ()):
-        yield f"  decision  {one['alias']}: {'; '.join(one['reasons'])} [{short(one['receipt'])}]"
+        text = f"{one['alias']}: {'; '.join(one['reasons'])} [{short(one['receipt'])}]"
+        yield "decision", text
     for one in gates.get("overrides", ()):
-        yield f"  override  {one['by']} decided: {one['reason']} [{short(one['record'])}]"
+        yield "override", f"{one['by']} decided: {one['reason']} [{short(one['record'])}]"
 
 
 def _year(year: PixelYear) -> Iterator[str]:
@@ -73,9 +114,7 @@ def _observation(each: Observation) -> str:
     return f"    {each.acquired:<10}  {word:<7}  {each.state:<20}  {', '.join(each.scenes)}"
 
 
-def _finding(finding: Finding) -> list[str]:
-    return [
-        f"  {finding.grade.value}  {finding.artefact}",
-        f"    {finding.problem}",
-        f"    next: {finding.next_step}",
-    ]
+def _findings(findings: Iterable[Finding]) -> Iterator[str]:
+    for each in findings:
+        yield from ("", f"  {each.grade.value}  {each.artefact}", f"    {each.problem}")
+        yield f"    next: {each.next_step}"

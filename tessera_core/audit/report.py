@@ -155,3 +155,12 @@ def concerning(digest: str, findings: list[Finding]) -> list[Finding]:
 def sources_of(digest: str) -> str:
     """Return how ``concerns`` names what a receipt read from outside the chain."""
     return f"sources/{digest}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "tile"), counted(2_000, "tile")
+    ('1 tile', '2,000 tiles')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

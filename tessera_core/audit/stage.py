@@ -1,5 +1,7 @@
 """The audit stage: receipts in, certificate out, and a gate that can say no."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,9 +57,16 @@ def audit_workspace(config: "PlatformConfig", paths: Paths) -> AuditReport:
 
 def write_report(report: AuditReport, target: Path) -> None:
     """Write the certificate of any audit into a folder of its own, whole or not at all."""
+    with certificate_folder(report, target) as folder:
+        write_certificate(report, folder)
+
+
+@contextmanager
+def certificate_folder(report: AuditReport, target: Path) -> Iterator[Path]:
+    """Yield the folder of a certificate, which takes its place with a manifest, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(target) as folder:
-        write_certificate(report, folder)
+        yield folder
         write_manifest(folder, "audit", facts_of(report))
 
 

@@ -40,6 +40,11 @@ class Subject:
         """Folder of its certificates; another decision about the same version has another."""
         return self.paths.root / "data" / "audits" / f"{self.name}-{self.start[:DIGITS_OF_NAME]}"
 
+    def certificate_at(self, longitude: float, latitude: float) -> Path:
+        """Folder of the certificate of one pixel, beside the one of its export."""
+        where = f"{float(longitude)}_{float(latitude)}"
+        return self.certificate.with_name(f"{self.certificate.name}-at-{where}")
+
 
 def find_subject(reference: str, model_name: str, paths: Paths) -> Subject:
     """Return what a reference means: ``NAME/VERSION``, ``VERSION``, or an export's name or folder.
@@ -53,7 +58,7 @@ def find_subject(reference: str, model_name: str, paths: Paths) -> Subject:
         InputError: No receipt knows it.
     """
     version = VERSION.fullmatch(reference)
-    if version and _export_folder(reference, paths) is None:
+    if version and export_folder(reference, paths) is None:
         return find_version(version["name"] or model_name, version["number"], paths)
     return find_export(reference, paths)
 
@@ -98,8 +103,14 @@ def find_export(reference: str, paths: Paths) -> Subject:
     Raises:
         InputError: There is no such folder, or no receipt in the lineage published it.
     """
-    folder = _export_folder(reference, paths)
+    folder = export_folder(reference, paths)
     if folder is None:
+        published = receipts_of("export", paths.lineage).values()
+        if any(receipt.facts.get("export") == reference for receipt in published):
+            raise InputError(
+                f"{reference} was published, but data/exports/{reference} is gone; bring it "
+                "back from a backup or by `dvc checkout`, then ask again"
+            )
         raise InputError(
             f"{reference!r} is neither a version nor an export; {_known(reference, paths)}"
         )
@@ -163,12 +174,14 @@ def _folders(paths: Paths) -> list[Path]:
     return [folder for folder in dict.fromkeys(found) if folder.is_dir()]
 
 
-def _export_folder(reference: str, paths: Paths) -> Path | None:
+def export_folder(reference: str, paths: Paths) -> Path | None:
     """Return the export with this name or at this place; only those of the checkout count."""
     known = _folders(paths)
     by_name = next((folder for folder in known if folder.name == reference), None)
     if by_name is not None:
         return by_name
+    if "\0" in reference:
+        return None  # no path can hold it
     places = {Path(reference).resolve(), (paths.root / reference).resolve()}
     return next((folder for folder in known if folder.resolve() in places), None)
 

@@ -66,6 +66,18 @@ def attest(world, *arguments, expect=0):
     return sorted(world.paths.attestations.glob("*"))
 
 
+@pytest.mark.parametrize(
+    "subject", [[], ["2"], ["tessera/2"], [EXPORT], [f"data/exports/{EXPORT}"]]
+)
+def test_attest_takes_what_audit_takes(world, subject, monkeypatch):
+    monkeypatch.chdir(world.root)
+
+    [folder] = attest(world, *subject)
+
+    is_export = not subject or EXPORT in subject[0]
+    assert folder.name.startswith(EXPORT if is_export else "tessera-v2-")
+
+
 def test_what_attest_signs_verify_accepts(world, keys, capsys):
     private, public = keys
     [folder] = attest(world, EXPORT, "--key", str(private))
@@ -148,7 +160,7 @@ def test_a_commit_that_is_not_here_is_said_and_leaves_out_what_needs_a_time(worl
 def test_an_unknown_version_is_bad_input(world, capsys):
     attest(world, "9", expect=2)
 
-    assert "no version and no export 9" in capsys.readouterr().err
+    assert "no version and no export tessera/9" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.context import load_context
-from tessera_core.records.manifest import Manifest
+from tessera_core.records.manifest import Manifest, find_differences
 from tests.unit.audit.built import COMMIT, Run
 from tests.unit.audit.mapped import CENTRE, small_run
 
@@ -64,7 +64,11 @@ def findings(said: str, grade: str) -> list[str]:
     return [each["artefact"] for each in report["findings"] if each["grade"] == grade]
 
 
-@pytest.mark.parametrize("subject", [[], ["1"], ["tessera/1"], ["tessera@champion"], [EXPORT]])
+@pytest.mark.parametrize(
+    "subject",
+    [[], ["1"], ["tessera/1"], ["tessera@champion"], ["tessera"], [EXPORT],
+     [f"data/exports/{EXPORT}"]],
+)  # fmt: skip
 def test_a_sound_subject_passes_without_a_finding(
     tessera: Tessera, client: MlflowClient, root: Path, subject: list[str]
 ) -> None:
@@ -167,7 +171,9 @@ def test_a_lock_that_is_gone_is_a_note_where_dvc_versions_the_data(
     assert (code, findings(said, "NOTE")) == (0, ["dvc.lock"])
 
 
-def test_a_pixel_is_answered_for_and_what_cannot_be_is_refused(tessera: Tessera, run: Run) -> None:
+def test_a_pixel_is_answered_for_with_a_certificate_and_what_cannot_be_is_refused(
+    tessera: Tessera, run: Run, root: Path
+) -> None:
     at = ("--pixel", *CENTRE, "--export")
     code, said, _ = tessera("audit", *at, EXPORT)
     as_json = tessera("audit", *at, EXPORT, "--json")
@@ -178,10 +184,20 @@ def test_a_pixel_is_answered_for_and_what_cannot_be_is_refused(tessera: Tessera,
         tessera("audit", "--export", EXPORT),
         tessera("audit", EXPORT, *at, EXPORT),
     ]
+    (folder,) = (root / "data" / "audits").iterdir()
+    passed = (folder / "certificate.html").read_text("utf-8")
     (run.paths.samples / "tile=a/window=2022/scenes.parquet").write_bytes(b"none")
     broken = tessera("audit", *at, EXPORT)
 
     assert code == 0
+    assert f"certificate  {folder / 'certificate.html'}" in said
+    assert json.loads(as_json[1])["years"]
+    for shown in ('class="chip PASSED"', "row 2, column 2 of tile a", "optical-"):
+        assert shown in passed
+    stored = json.loads((folder / "certificate.json").read_bytes())
+    assert (stored["passed"], stored["longitude"]) == (False, CENTRE[0])
+    assert 'class="chip FAILED"' in (folder / "certificate.html").read_text("utf-8")
+    assert find_differences(folder, Manifest.read(folder)) == []
     assert "2022: row 2, column 2 of tile a" in said
     assert json.loads(as_json[1])["years"][0]["tile"] == "a"
     assert [each[0] for each in refused] == [2] * len(refused)

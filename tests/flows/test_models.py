@@ -173,13 +173,13 @@ def test_a_folder_with_an_artifact_embeds_as_the_registered_model_does(
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("nobody", "nobody is no registered model, and no folder with an artifact; import one"),
-        ("student/7", "student/7 is no registered model"),
-        ("student/one", "student/one is no registered model"),
-        ("student@champion", "student@champion is no registered model"),
-        ("/nowhere/at/all", "'/nowhere/at/all' is no model name, and no folder with an artifact"),
-        ("", "'' is no model name, and no folder with an artifact"),
-        ("a'b", "is no model name, and no folder with an artifact; expected NAME"),
+        ("nobody", "nobody is no registered model and no export; expected VERSION, NAME/VERSION"),
+        ("student/7", "student/7 is no registered model, and no folder with an artifact"),
+        ("student/one", "'student/one' is no version and no export; expected VERSION"),
+        ("student@champion", "student has no alias champion; expected VERSION"),
+        ("/nowhere/at/all", "'/nowhere/at/all' is no version and no export; expected VERSION"),
+        ("", "'' is no version and no export; expected VERSION"),
+        ("a'b", "a model's artifact may be named, too; import one with `tessera import-weights`"),
     ],
 )
 def test_a_model_that_is_not_there_ends_with_exit_code_2(

@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -60,6 +62,34 @@ def test_a_failed_audit_says_so_first_and_last_and_names_each_next_step(report):
     assert text.splitlines()[-1].startswith("FAILED: the chain of evidence is broken")
     assert "  data/x.npy\n    differs\n    next: restore it" in text
     assert text.index("BLOCK (1)") < text.index("WARN (1)")
+
+
+def test_what_failed_stands_above_the_drawing_and_the_chain_with_its_next_step(report):
+    failed = with_findings(
+        report, finding(Grade.BLOCK), finding(Grade.WARN, "code"), finding(Grade.NOTE, "scenes")
+    )
+
+    text, page = render_text(failed), render_html(failed)
+
+    assert text.index("FAILED") < text.index("next: restore it") < text.index("The chain, from")
+    assert text.index("The chain, from") < text.index("WARN (1)") < text.index("NOTE (1)")
+    order = ["FAILED", "data/x.npy", "Next: restore it", "<svg", "<ol>", "WARN</span> 1"]
+    places = [page.index(each) for each in order]
+    assert places == sorted(places)
+
+
+def test_the_chain_says_in_words_what_is_broken_and_what_stands_on_it(run, report):
+    broken = replace(finding(Grade.BLOCK), concerns=(run.receipts["register"],))
+    failed = with_findings(report, broken)
+
+    lines = render_text(failed).splitlines()
+    page = render_html(failed)
+
+    loud = ("BROKEN", "STANDS ON BROKEN")
+    said = [before.split()[1] for before, line in pairwise(lines) if line.strip(" |") in loud]
+    assert said == [run.receipts[stage][:12] for stage in ("register", "export")]
+    assert page.count('<span class="sign small">stands on broken</span>') == 1
+    assert page.count('<span class="chip BLOCK">broken</span>') == 2  # the step, and the legend
 
 
 def test_warnings_alone_pass_with_a_reservation(report):

@@ -264,3 +264,26 @@ def test_a_current_receipt_that_is_gone_is_a_warning(run):
     found = problems(audit(run), Grade.WARN)
 
     assert ("data/receipts/quality.json") in [artefact for artefact, _ in found]
+
+
+def test_benchmarks_without_data_are_one_counted_note_unless_they_were_asked_for_by_name(tmp_path):
+    asked = {"evaluate": {"tasks": ["pastis", "crop_type"]}}
+    run = Run(root=tmp_path, settings=asked)
+    run.prepare()
+    run.train()
+    no_data = "the folder of benchmark data holds no {}; put the data there"
+    skipped = {
+        name: no_data.format(name) for name in ("pastis", *(f"public_{n}" for n in range(10)))
+    }
+    run.record(
+        "evaluate", ("ingest", "pretrain"), [run.paths.evaluation / MANIFEST_NAME],
+        {"simulated": False, "skipped": skipped},
+    )  # fmt: skip
+    run.release()
+
+    said = [each.problem for each in audit(run).of(Grade.NOTE)]
+
+    assert len(said) == 2
+    assert f"skipped pastis: {no_data.format('pastis')}" in said
+    (counted,) = [each for each in said if each.startswith("10 declared benchmarks")]
+    assert all(f"public_{number}" in counted for number in range(10))

@@ -1,12 +1,14 @@
 """The drawing of the lineage."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tessera_core.audit.certificate import render_html
 from tessera_core.audit.chain import UPSTREAM, verify_chain
 from tessera_core.audit.graph import BOX_HEIGHT, BOX_WIDTH, draw
+from tessera_core.audit.report import Finding, Grade
 from tests.unit.audit.built import Run, code
 
 
@@ -50,6 +52,81 @@ def test_a_damaged_receipt_still_leaves_a_drawing(run):
     run.paths.receipt("shuffle").unlink()
 
     assert {title for title, _ in grades(audit(run))} >= {"export", "register", "pretrain"}
+
+
+DAMAGES = {
+    "scene": ("data/scenes/a.tif", "scenes"),
+    "label raster": ("data/labels/crop_type.tif", "pretrain"),
+    "weights": ("data/model/encoder.safetensors", "pretrain"),
+    "export": ("data/exports/tessera-v1-first/preview.png", "export"),
+    "attestation": ("data/attestations/tessera-1-first/bundle.intoto.jsonl", "pretrain"),
+    **{f"receipt of {stage}": (stage, stage) for stage in UPSTREAM},
+}
+"""What is damaged -> its path or stage, and the box that must say so."""
+
+BEHIND = {
+    "scenes": set(UPSTREAM),
+    "ingest": set(UPSTREAM) - {"ingest"},
+    "quality": {"shuffle", "pretrain", "evaluate", "register", "export"},
+    "shuffle": {"pretrain", "evaluate", "register", "export"},
+    "pretrain": {"evaluate", "register", "export"},
+    "evaluate": {"register", "export"},
+    "register": {"export"},
+    "export": set(),
+}
+"""Box -> all that stands on it."""
+
+
+def damage(run, where, fate):
+    paths = [run.root / where]
+    if where in UPSTREAM:
+        paths = [run.paths.lineage / f"{run.receipts[where]}.json", run.paths.receipt(where)]
+    for path in paths:
+        path.unlink()
+        if fate == "changed":
+            path.write_bytes(b"{}")
+
+
+@pytest.mark.parametrize("fate", ["gone", "changed"])
+@pytest.mark.parametrize("what", DAMAGES)
+def test_what_is_broken_is_red_in_words_too_and_all_that_stands_on_it_says_so(run, what, fate):
+    where, title = DAMAGES[what]
+    damage(run, where, fate)
+
+    graph = draw(audit(run))
+
+    red = {box.title for box in graph.boxes if box.grade == "BLOCK"}
+    assert title in red
+    assert all(box.word in ("broken", "gone or changed") for box in graph.boxes
+               if box.grade == "BLOCK")  # fmt: skip
+    # A receipt that is gone names nothing any more, so its own past is not reached from there.
+    said = {box.title for box in graph.boxes if box.word == "stands on broken"}
+    assert said >= BEHIND[title] - red - {title}
+    assert all(line.is_broken for line in graph.lines) or title != "scenes"
+
+
+def test_what_blocks_and_is_no_receipt_of_the_chain_has_a_red_box_beside_it(run):
+    report = audit(run)
+    many = [
+        Finding(grade=Grade.BLOCK, artefact=f"registry tessera/{n}", problem="edited", next_step="")
+        for n in range(6)
+    ]
+
+    graph = draw(replace(report, findings=tuple(many)))
+
+    apart = [box for box in graph.boxes if box.title == "beside the chain"]
+    assert [box.lines[0] for box in apart] == [
+        "registry tessera/0", "registry tessera/1", "registry tessera/2", "and 3 more",
+    ]  # fmt: skip
+    assert {(box.grade, box.word) for box in apart} == {("BLOCK", "broken")}
+    assert all(box.x + box.width <= graph.width for box in apart)
+    assert all(box.y + BOX_HEIGHT <= graph.height for box in apart)
+
+
+def test_a_chain_of_which_nothing_is_left_is_still_drawn_as_broken(run):
+    report = replace(audit(run), steps=())
+
+    assert [(box.title, box.word) for box in draw(report).boxes] == [("export", "gone or changed")]
 
 
 def test_two_runs_lie_in_two_bands_and_no_box_covers_another(run):
