@@ -1,12 +1,15 @@
 """Every environment variable that the platform reads or sets, in one place."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+RETRIES: Final = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 QUIET: Final = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -19,6 +22,9 @@ FAIR: Final = {
 PATIENT: Final = {
     # Seconds: two runs that start together on a busy machine have passed Prefect's own 20.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # MLflow's own 7 retries of up to 120 s keep silent for a quarter of an hour.
+    RETRIES: "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
 OPT_OUTS: Final = {
     # Both spellings matter: mlflow honours DO_NOT_TRACK only when it is literally "true".
@@ -60,6 +66,23 @@ class Settings(BaseSettings):
 def child_environment(**added: str) -> dict[str, str]:
     """Return this process's environment with additions, for a server that it starts."""
     return {**os.environ, **added}
+
+
+@contextmanager
+def sent_once() -> Iterator[None]:
+    """Keep MLflow from sending a request again whose answer was lost, for what must not be twice.
+
+    MLflow reads the variable at every call.
+    """
+    before = os.environ.get(RETRIES)
+    os.environ[RETRIES] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[RETRIES]
+        else:
+            os.environ[RETRIES] = before
 
 
 def activate(root: Path) -> Settings:

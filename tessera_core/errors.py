@@ -61,6 +61,13 @@ class StorageError(TesseraError, OSError):
     exit_code = 2
 
 
+class RemoteError(TesseraError, RuntimeError):
+    """A service did not answer, answered with an error, or with something that is no answer.
+
+    It is never a "no": nothing was decided, and the same command may go on when it answers.
+    """
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint naming the closest known word, or the whole list when none is close.
 

@@ -43,10 +43,16 @@ class RegisteredModel:
 
 
 class ModelRegistry(Protocol):
-    """Where model versions and the champion and challenger aliases live."""
+    """Where model versions and the champion and challenger aliases live.
 
-    def find(self, model_digest: str) -> RegisteredModel | None:
-        """Return the newest version with this artifact, or None."""
+    A method that gets no usable answer raises RemoteError; it never takes that for "none".
+    """
+
+    def listed(self) -> Sequence[RegisteredModel]:
+        """Return all versions, oldest first."""
+
+    def reached(self) -> int:
+        """Return the highest number that was given, as far as is known; 0 where none was."""
 
     def champion(self) -> RegisteredModel | None:
         """Return the version that is served, or None when there is none yet."""

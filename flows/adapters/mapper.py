@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import task, unmapped
 
-from tessera_core.errors import TesseraError
+from tessera_core.errors import RemoteError, TesseraError
 
 TILE_RETRIES = 2
 TILE_RETRY_DELAYS_S = [5.0, 30.0]
@@ -35,8 +35,8 @@ def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
     """Return False for errors that would come again: bad input and closed gates."""
     try:
         state.result()
-    except TesseraError:
-        return False
+    except TesseraError as error:
+        return isinstance(error, RemoteError)
     except Exception:  # whatever else went wrong may pass
         return True
     return True

@@ -1,7 +1,7 @@
 """MLflow as the model registry."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,13 +9,13 @@ import mlflow
 import numpy as np
 import numpy.typing as npt
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
-from flows.settings import Settings
+from flows.adapters.remote import NotThereError, connect, garbled, remote_errors
+from flows.settings import Settings, sent_once
 from tessera_core.domain.bands import ORBITS
-from tessera_core.errors import ArtifactError
+from tessera_core.errors import ArtifactError, RemoteError
 from tessera_core.ports import RegisteredModel
 from tessera_core.records.code import environment_versions
 from tessera_core.register.gate import CHALLENGER, CHAMPION
@@ -26,6 +26,8 @@ PYFUNC_CODE: Final = Path(__file__).with_name("pyfunc.py")
 RUNTIME: Final = ("torch", "numpy", "safetensors", "pandas", "mlflow")
 DIGEST_TAG: Final = "tessera.model_digest"
 RECEIPT_TAG: Final = "tessera.receipt.evaluate"
+REACHED_TAG: Final = "tessera.reached"
+"""Of a registered model: highest number that it was seen to give, to a version since deleted."""
 
 SAMPLE_COLUMNS: Final = (
     "s2_reflectance", "s2_scl", "s2_day_of_year",
@@ -39,25 +41,49 @@ SIGNATURE: Final = ModelSignature(
 
 
 class MlflowRegistry:
-    """Versions and aliases of one registered model."""
+    """Versions and aliases of one registered model.
+
+    Every method raises RemoteError where MLflow fails or what it answers cannot be. Only MLflow's
+    own word that there is no such thing means that there is none.
+    """
 
     def __init__(self, settings: Settings, model_name: str, run_id: str) -> None:
         self._uri = settings.mlflow_tracking_uri
-        self._client = MlflowClient(self._uri, registry_uri=self._uri)
+        self._client = connect(self._uri)
         self._name = model_name
         self._run_id = run_id
 
     def find(self, model_digest: str) -> RegisteredModel | None:
         """Return the newest version with this artifact, or None."""
-        return _newest(v for v in self._versions() if v.tags.get(DIGEST_TAG) == model_digest)
+        found = [each for each in self.listed() if each.model_digest == model_digest]
+        return found[-1] if found else None
 
     def newest(self) -> RegisteredModel | None:
         """Return the newest version, or None."""
-        return _newest(self._versions())
+        listed = self.listed()
+        return listed[-1] if listed else None
 
     def version(self, version: str) -> RegisteredModel | None:
         """Return a version by its number, or None."""
-        return _newest(v for v in self._versions() if str(v.version) == version)
+        return next((each for each in self.listed() if each.version == version), None)
+
+    def listed(self) -> Sequence[RegisteredModel]:
+        """Return all versions, oldest first."""
+        return [_describe(version) for version in self._versions()]
+
+    def reached(self) -> int:
+        """Return the highest number that was given, as far as is known; 0 where none was."""
+        model = self._model()
+        told = "0" if model is None else str(model.tags.get(REACHED_TAG, "0"))
+        if not told.isdecimal():
+            raise self._garbled("get_registered_model", f"tag {REACHED_TAG} is {told!r}")
+        return max(int(told), *(int(each.version) for each in self.listed()), 0)
+
+    def note_reached(self, number: int) -> None:
+        """Remember that numbers up to this one were given, whether or not versions have them."""
+        if self.reached() < number:
+            _require_model(self._client, self._name)
+            self._client.set_registered_model_tag(self._name, REACHED_TAG, str(number))
 
     def champion(self) -> RegisteredModel | None:
         """Return the version behind the champion alias, or None."""
@@ -65,10 +91,8 @@ class MlflowRegistry:
 
     def by_alias(self, alias: str) -> RegisteredModel | None:
         """Return the version behind an alias, or None."""
-        try:
-            return _describe(self._client.get_model_version_by_alias(self._name, alias))
-        except MlflowException:
-            return None
+        number = self._aliases().get(alias)
+        return None if number is None else _describe(self._version(number))
 
     def register(self, artifact: Path, tags: Mapping[str, str]) -> RegisteredModel:
         """Log the artifact as a pyfunc (models from code) and make it a version."""
@@ -76,7 +100,10 @@ class MlflowRegistry:
         # Without an explicit registry URI, an import hook can deadlock (mlflow 3.17).
         mlflow.set_registry_uri(self._uri)
         versions = environment_versions()
-        with mlflow.start_run(run_id=self._run_id):
+        with (
+            remote_errors(self._uri, "log_model"),
+            mlflow.start_run(run_id=self._run_id),
+        ):
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(PYFUNC_CODE),
@@ -86,18 +113,12 @@ class MlflowRegistry:
                 signature=SIGNATURE,
                 input_example=_example(artifact),
             )
-        version = _register_version(self._client, self._name, info, tags)
-        return _describe(version)
+        return self._create(info.model_uri, info.run_id, tags, model_id=info.model_id)
 
     def hold_number(self, tags: Mapping[str, str]) -> RegisteredModel:
         """Make a version without an artifact: its content is gone, its number and tags are not."""
-        _require_model(self._client, self._name)
         run_id = self._run_id or None
-        return _describe(
-            self._client.create_model_version(
-                self._name, source=f"runs:/{run_id}/lost", run_id=run_id, tags=dict(tags)
-            )
-        )
+        return self._create(f"runs:/{run_id}/lost", run_id, tags)
 
     def skip_number(self) -> str:
         """Use up a number that stands for no version any more, and return it."""
@@ -111,16 +132,20 @@ class MlflowRegistry:
 
     def tags_of(self, version: str) -> dict[str, str]:
         """Return the tags of a version."""
-        return dict(self._client.get_model_version(self._name, version).tags)
+        return dict(self._version(version).tags)
 
     def set_tags(self, version: str, tags: Mapping[str, str]) -> None:
-        """Tag a version."""
+        """Tag a version, and look whether it was tagged."""
         for key, value in tags.items():
             self._client.set_model_version_tag(self._name, version, key, value)
+        told = self.tags_of(version) if tags else {}
+        for key, value in tags.items():
+            if told.get(key, "") != value:  # MLflow may keep no blank value
+                raise self._garbled("set_model_version_tag", f"{key} is {told.get(key)!r} after it")
 
     def run_of(self, version: str) -> str:
         """Return the id of the run that made a version."""
-        return str(self._client.get_model_version(self._name, version).run_id)
+        return str(self._version(version).run_id)
 
     def tags(self) -> dict[str, dict[str, str]]:
         """Return the tags of every version."""
@@ -128,7 +153,7 @@ class MlflowRegistry:
 
     def log_scores(self, version: str, scores: Mapping[str, float]) -> None:
         """Show scores on a version's own page; versions of other tools have no such page."""
-        found = self._client.get_model_version(self._name, version)
+        found = self._version(version)
         if found.model_id is None or found.run_id is None:
             return
         run_id = str(found.run_id)
@@ -141,8 +166,11 @@ class MlflowRegistry:
         mlflow.set_registry_uri(self._uri)
         where = f"models:/{self._name}/{version}"
         try:
-            local = mlflow.artifacts.download_artifacts(where)
-        except (MlflowException, OSError) as error:
+            with remote_errors(self._uri, "download_artifacts"):
+                local = mlflow.artifacts.download_artifacts(where)
+        except (RemoteError, OSError) as error:
+            if isinstance(error, RemoteError) and self._uri.startswith("http"):
+                raise
             raise ArtifactError(f"the registry cannot give {where}: {error}") from error
         found = next(Path(local).rglob("encoder.safetensors"), None)
         if found is None:
@@ -150,32 +178,84 @@ class MlflowRegistry:
         shutil.copytree(found.parent, target)
 
     def set_alias(self, alias: str, version: str, tags: Mapping[str, str]) -> None:
-        """Point an alias at a version and tag that version."""
-        self._client.set_registered_model_alias(self._name, alias, version)
+        """Tag a version, then point an alias at it: who serves says why, whenever one looks."""
+        self.set_tags(version, tags)
         if alias == CHAMPION:
             self._drop_challenger(version)
-        self.set_tags(version, tags)
+        self._client.set_registered_model_alias(self._name, alias, version)
+        if (found := self._aliases().get(alias)) != version:
+            raise self._garbled("set_registered_model_alias", f"{alias} is {found} after it")
 
-    def _versions(self) -> Iterable[Any]:
-        """Return all versions, page after page."""
+    def _model(self) -> Any:
+        """Return the registered model, or None where MLflow says that there is none."""
+        try:
+            found = self._client.get_registered_model(self._name)
+        except NotThereError:
+            return None
+        if found.name != self._name:
+            raise self._garbled("get_registered_model", f"it named {found.name!r}")
+        return found
+
+    def _aliases(self) -> dict[str, str]:
+        model = self._model()
+        return {} if model is None else {name: str(of) for name, of in model.aliases.items()}
+
+    def _version(self, number: str) -> Any:
+        found = self._client.get_model_version(self._name, number)
+        self._require_version(found, "get_model_version")
+        if str(found.version) != number:
+            raise self._garbled("get_model_version", f"asked for {number}, it gave {found.version}")
+        return found
+
+    def _versions(self) -> Sequence[Any]:
+        """Return all versions, oldest first, page after page."""
+        model = self._model()
+        if model is None:
+            return []
+        found = {str(each.version): each for each in self._pages()}
+        for version in found.values():
+            self._require_version(version, "search_model_versions")
+        # An empty list of versions looks like an empty answer, so another answer must agree.
+        lost = {str(each.version) for each in model.latest_versions} - found.keys()
+        if lost:
+            raise self._garbled("search_model_versions", f"it left out version {min(lost)}")
+        return sorted(found.values(), key=lambda version: int(version.version))
+
+    def _pages(self) -> Iterator[Any]:
         token = None
         while True:
             page = self._client.search_model_versions(f"name = '{self._name}'", page_token=token)
+            if token and not page:
+                raise self._garbled("search_model_versions", "a page that it promised is empty")
             yield from page
             token = page.token
             if not token:
                 return
 
+    def _create(
+        self, source: str, run_id: str | None, tags: Mapping[str, str], model_id: str | None = None
+    ) -> RegisteredModel:
+        """Make a version; asked once only, since a lost answer may hide one that was made."""
+        _require_model(self._client, self._name)
+        with sent_once():
+            made = self._client.create_model_version(
+                self._name, source=source, run_id=run_id, tags=dict(tags), model_id=model_id
+            )
+        self._require_version(made, "create_model_version")
+        return _describe(made)
+
+    def _require_version(self, found: Any, call: str) -> None:
+        """Refuse what is no version of this model."""
+        if found.name != self._name or not str(found.version).isdecimal():
+            raise self._garbled(call, f"it gave version {found.version!r} of {found.name!r}")
+
     def _drop_challenger(self, version: str) -> None:
         """A champion no longer challenges."""
-        aliases = self._client.get_registered_model(self._name).aliases
-        if str(aliases.get(CHALLENGER)) == str(version):
+        if self._aliases().get(CHALLENGER) == version:
             self._client.delete_registered_model_alias(self._name, CHALLENGER)
 
-
-def _newest(versions: Iterable[Any]) -> RegisteredModel | None:
-    newest = max(versions, key=lambda version: int(version.version), default=None)
-    return None if newest is None else _describe(newest)
+    def _garbled(self, call: str, answer: str) -> RemoteError:
+        return garbled(self._uri, call, f"{answer} ({self._name})")
 
 
 def _example(artifact: Path) -> Any:
@@ -204,20 +284,12 @@ def _rows(flat: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> list[list[i
     return [part.reshape(-1).tolist() for part in np.split(flat, offsets[1:-1])]
 
 
-def _register_version(client: MlflowClient, name: str, info: Any, tags: Mapping[str, str]) -> Any:
-    _require_model(client, name)
-    return client.create_model_version(
-        name, source=info.model_uri, run_id=info.run_id, tags=dict(tags), model_id=info.model_id
-    )
-
-
 def _require_model(client: MlflowClient, name: str) -> None:
     """Create a registered model where there is none."""
     try:
+        client.get_registered_model(name)
+    except NotThereError:
         client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _describe(version: Any) -> RegisteredModel:

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from flows.adapters.remote import connect
 from flows.settings import Settings
+from tessera_core.errors import RemoteError
 
 EXPERIMENT: Final = "tessera-retrain"
 EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
@@ -118,7 +120,7 @@ def open_run(
             one. None leaves it where it is.
         system_metrics: Whether to watch processor, memory, disk, network and GPU meanwhile.
     """
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = connect(settings.mlflow_tracking_uri)
     experiment_id = _experiment_id(client, settings, experiment)
     run = _find(client, experiment_id, run_key)
     if run is not None:
@@ -132,7 +134,8 @@ def open_run(
         with _watched(settings, run_id) if system_metrics else nullcontext():
             yield MlflowTracker(client, run)
     except BaseException:
-        client.set_terminated(run_id, status="FAILED")
+        with suppress(RemoteError):  # what went wrong first is what has to be told
+            client.set_terminated(run_id, status="FAILED")
         raise
     client.set_terminated(run_id, status="FINISHED")
 
@@ -147,7 +150,7 @@ def find_run(
     settings: Settings, run_key: str, *, experiment: str = EXPERIMENT
 ) -> MlflowTracker | None:
     """Return the tracker of a logical run as it stands, not opened again; None without one."""
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = connect(settings.mlflow_tracking_uri)
     known = client.get_experiment_by_name(experiment)
     run = None if known is None else _find(client, known.experiment_id, run_key)
     return None if run is None else MlflowTracker(client, run)

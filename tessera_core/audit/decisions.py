@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from tessera_core.audit.evidence import Evidence
-from tessera_core.audit.lineage import OVERRIDE_MARK, Override, marked_files, overrides_of
+from tessera_core.audit.lineage import OVERRIDE_MARK, Override, overrides_of
 from tessera_core.audit.report import Finding, Grade
+from tessera_core.records.lineage import marked_files
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 

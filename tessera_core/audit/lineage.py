@@ -4,14 +4,14 @@ Only records that hash to their name are returned; one that does not is nobody's
 """
 
 import contextlib
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from tessera_core.errors import RecordError
 from tessera_core.records.files import parse_json
+from tessera_core.records.lineage import intact_files
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.superseded import STAMPED
 
@@ -68,7 +68,7 @@ class Override:
 def receipts_of(stage: str, lineage: Path) -> dict[str, Receipt]:
     """Return all intact receipts of a stage by digest, in the order of their digests."""
     found = {}
-    for path, _ in _records(lineage, f'"stage":"{stage}"'.encode()):
+    for path, _ in intact_files(lineage, f'"stage":"{stage}"'.encode()):
         try:
             receipt = Receipt.read(path)
         except RecordError:
@@ -81,7 +81,7 @@ def receipts_of(stage: str, lineage: Path) -> dict[str, Receipt]:
 def overrides_of(lineage: Path) -> dict[str, Override]:
     """Return all intact decisions of people by digest."""
     found = {}
-    for path, content in _records(lineage, OVERRIDE_MARK):
+    for path, content in intact_files(lineage, OVERRIDE_MARK):
         try:
             found[path.stem] = Override.from_dict(parse_json(content, path))
         except (KeyError, TypeError, RecordError):
@@ -92,7 +92,7 @@ def overrides_of(lineage: Path) -> dict[str, Override]:
 def stamps_of(lineage: Path) -> set[str]:
     """Return the names of all stamps that recalls have made, there or not."""
     found: set[str] = set()
-    for path, content in _records(lineage, STAMPED_MARK):
+    for path, content in intact_files(lineage, STAMPED_MARK):
         with contextlib.suppress(KeyError, TypeError, RecordError):
             found |= {str(name) for name in parse_json(content, path)["stamps"]}
     return found
@@ -103,19 +103,3 @@ def last_override(overrides: Mapping[str, Override], model_name: str) -> str | N
     own = {digest: each for digest, each in overrides.items() if each.model_name == model_name}
     earlier = {each.previous for each in own.values()}
     return next((digest for digest in sorted(own) if digest not in earlier), None)
-
-
-def marked_files(lineage: Path, mark: bytes) -> Iterator[tuple[Path, bytes]]:
-    """Yield files of the lineage that contain a mark, with their content, intact or not."""
-    for path in sorted(lineage.glob("*.json")):
-        if not path.is_file():
-            continue  # told as a stranger in the lineage
-        content = path.read_bytes()
-        if mark in content:
-            yield path, content
-
-
-def _records(lineage: Path, mark: bytes) -> Iterator[tuple[Path, bytes]]:
-    for path, content in marked_files(lineage, mark):
-        if hashlib.sha256(content).hexdigest() == path.stem:
-            yield path, content

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,23 @@ def read_lineage(folder: Path) -> Lineage:
     return Lineage(
         receipts=receipts, manifests=manifests, num_records=number, changed=tuple(changed)
     )
+
+
+def marked_files(lineage: Path, mark: bytes) -> Iterator[tuple[Path, bytes]]:
+    """Yield files of the lineage that contain a mark, with their content, intact or not."""
+    for path in sorted(lineage.glob("*.json")):
+        if not path.is_file():
+            continue  # told as a stranger in the lineage
+        content = path.read_bytes()
+        if mark in content:
+            yield path, content
+
+
+def intact_files(lineage: Path, mark: bytes) -> Iterator[tuple[Path, bytes]]:
+    """Yield the marked files that hash to their name; one that does not is nobody's word."""
+    for path, content in marked_files(lineage, mark):
+        if hashlib.sha256(content).hexdigest() == path.stem:
+            yield path, content
 
 
 def _champion(receipt: Record) -> Mapping[str, str]:

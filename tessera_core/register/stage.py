@@ -12,6 +12,13 @@ from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differen
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.receipt import Receipt
 from tessera_core.register.card import render_card
+from tessera_core.register.decided import (
+    find_decision,
+    overtaken,
+    read_decided,
+    require_known_registry,
+    write_decision,
+)
 from tessera_core.register.evidence import read_evidence
 from tessera_core.register.gate import CHALLENGER, CHAMPION, Decision, decide
 
@@ -36,8 +43,14 @@ def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
 def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     """Register the model, decide its alias, and lay out the champion for export.
 
-    Running it again for a model that is registered changes nothing, unless the rule has changed
-    or another run has moved the champion since.
+    The decision is written into the lineage before the registry hears of it. Running it again for
+    a model that is registered changes nothing, unless the rule has changed or another run has
+    moved the champion since; after an interruption it finishes what was decided.
+
+    Raises:
+        RecordError: The registry is older than the lineage, or an artifact was changed.
+        RemoteError: The registry gave no usable answer.
+        GateError: The first version may not serve.
     """
     registry = ports.registry
     if registry is None:
@@ -49,51 +62,95 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     model = Manifest.read(paths.model)
     if differences := find_differences(paths.model, model):
         raise RecordError(f"{differences[0]}; run `tessera pretrain` again")
-    incumbent, known = registry.champion(), registry.find(model.digest)
+    versions, incumbent = registry.listed(), registry.champion()
+    decided = read_decided(config.register.model_name, paths.lineage)
+    require_known_registry(config.register.model_name, decided, versions, registry.reached())
+    known = next((each for each in reversed(versions) if each.model_digest == model.digest), None)
     rule = config.section("register")
     if known is not None and _is_settled(paths.registration, known, incumbent, evaluate, rule):
         return _outcome(paths)
-    decision, evidence = _decide(incumbent, known, model.digest, evaluate, config, paths)
     tags = version_tags(config.digest, ports.data_versions, model.digest, pretrain, evaluate)
+    wanted = {"model_digest": model.digest, "evaluate": evaluate.digest, "rule": rule}
+    settled = find_decision(wanted, decided, incumbent)
+    if settled is None:
+        decision, evidence = _decide(incumbent, known, model.digest, evaluate, config, paths)
+        if incumbent is not None and incumbent.model_digest != model.digest:
+            notes = overtaken(wanted, decided)
+            decision = replace(decision, reasons=(*decision.reasons, *notes))
+        settled = {
+            **wanted,
+            "model_name": config.register.model_name,
+            "decision": {
+                "alias": decision.alias,
+                "reasons": list(decision.reasons),
+                "numbers": dict(decision.numbers),
+            },
+            "evidence": evidence,
+            # What the registry is told, so that an audit can tell when it says something else.
+            "before": None if incumbent is None else incumbent.version,
+            "override": "" if incumbent is None else incumbent.override,
+            "tags": tags if known is None or not known.receipt else {},
+        }
+        write_decision(settled, decided, paths.lineage)
     version = known or registry.register(paths.model, tags)
-    reasons = {"tessera.reasons": "; ".join(decision.reasons)}
+    champion = _tell_registry(registry, version, incumbent, settled, tags)
+    _write_registration(registry, version, champion, settled, paths, pretrain, evaluate)
+    return _outcome(paths)
+
+
+def _tell_registry(
+    registry: ModelRegistry,
+    version: RegisteredModel,
+    incumbent: RegisteredModel | None,
+    settled: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> RegisteredModel:
+    """Give the version its reasons and its alias, and return who serves then."""
+    alias, because = settled["decision"]["alias"], "; ".join(settled["decision"]["reasons"])
+    reasons = {"tessera.reasons": because}
     if version.override and version != incumbent:
         reasons[OVERRIDE_TAG] = ""  # what a person once said of it no longer holds
     if not version.receipt:
         # Imported weights are registered before they are scored; this run is their first score.
-        version = replace(version, receipt=evaluate.digest)
+        version = replace(version, receipt=settled["evaluate"])
         reasons |= tags
-    registry.set_alias(decision.alias, version.version, reasons)
-    champion = version if decision.alias == CHAMPION else incumbent
+    registry.set_alias(alias, version.version, reasons)
+    champion = version if alias == CHAMPION else incumbent
     if champion is None:
         raise GateError(
             f"version {version.version} may not serve, and there is no champion beside it: "
-            f"{'; '.join(decision.reasons)}"
+            f"{because}"
         )
+    return champion
+
+
+def _write_registration(
+    registry: ModelRegistry,
+    version: RegisteredModel,
+    champion: RegisteredModel,
+    settled: Mapping[str, Any],
+    paths: Paths,
+    pretrain: Receipt,
+    evaluate: Receipt,
+) -> None:
+    """Lay out the champion with the decision and the card."""
+    told = ("model_name", "decision", "evidence", "rule", "before", "tags")
     record = {
-        "model_name": config.register.model_name,
+        **{name: settled[name] for name in told},
         "candidate": _describe(version, pretrain.digest, evaluate.digest),
         "champion": _champion_record(champion, paths),
-        "decision": {
-            "alias": decision.alias,
-            "reasons": list(decision.reasons),
-            "numbers": dict(decision.numbers),
-        },
-        "evidence": evidence,
-        "rule": rule,
-        # What the registry was told, so that an audit can tell when it says something else.
-        "before": None if incumbent is None else incumbent.version,
-        "tags": tags if known is None or not known.receipt else {},
     }
     with atomic_folder(paths.registration) as folder:
-        _lay_out_champion(registry, champion, model.digest, paths, folder / "champion")
+        _lay_out_champion(
+            registry, champion, settled["model_digest"], paths, folder / "champion"
+        )  # fmt: skip
         write_json(folder / REGISTRATION_NAME, record)
         card = render_card(
-            config.register.model_name, version.version, pretrain, evaluate, decision
-        )
+            settled["model_name"], version.version, pretrain, evaluate,
+            Decision(**settled["decision"]),
+        )  # fmt: skip
         (folder / "card.md").write_text(card, encoding="utf-8")
         write_manifest(folder, "registration", record)
-    return _outcome(paths)
 
 
 def _decide(

@@ -30,10 +30,13 @@ class InMemoryRegistry:
     num_writes: int = 0
     """Calls that changed something."""
 
-    def find(self, model_digest: str) -> RegisteredModel | None:
-        """Return the newest version with this artifact, or None."""
-        found = [model for model in self.versions if model.model_digest == model_digest]
-        return found[-1] if found else None
+    def listed(self) -> list[RegisteredModel]:
+        """Return all versions, oldest first."""
+        return list(self.versions)
+
+    def reached(self) -> int:
+        """Return the highest number that was given."""
+        return len(self.versions)
 
     def champion(self) -> RegisteredModel | None:
         """Return the version behind the champion alias, or None."""
