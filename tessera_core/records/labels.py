@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tessera_core.errors import SceneError
-from tessera_core.records.files import FileDigest, digest_file, read_json
+from tessera_core.records.files import FileDigest, read_json
+from tessera_core.records.outside import digest_source
 
 UNLABELLED: Final = 0
 CLASS_RASTER: Final = "crop_type.tif"
@@ -75,7 +76,7 @@ def label_sources(folders: list[Path], root: Path) -> tuple[FileDigest, ...]:
     """Return the digests of all label files, for receipts."""
     names = (*RASTERS, LEGEND_NAME)
     paths = [folder / name for folder in folders for name in names]
-    return tuple(digest_file(path, root) for path in paths if path.is_file())
+    return tuple(digest_source(path, root) for path in paths if path.is_file())
 
 
 def read_legend(folders: list[Path], key: str = "crop_type") -> dict[int, str]:
