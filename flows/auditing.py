@@ -18,6 +18,7 @@ from tessera_core.audit.locks import (
 from tessera_core.audit.pointers import RegistryState, check_registry, pointers_gone
 from tessera_core.audit.report import AuditReport, Finding, in_order
 from tessera_core.errors import InputError
+from tessera_core.records.outside import data_folders
 
 if TYPE_CHECKING:
     from tessera_core.audit.pixel import PixelReport
@@ -44,8 +45,9 @@ def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | 
         return with_pointers(report, context, model), None
     subject = find(context, reference)
     report = verify_chain(
-        subject.start, subject.paths, require_sources=context.config.audit.require_sources
-    )
+        subject.start, subject.paths, require_sources=context.config.audit.require_sources,
+        data=data_folders(context.config, context.paths.root),
+    )  # fmt: skip
     model = str(report.subject.get("model_name") or context.config.register.model_name)
     report = with_pointers(report, context, model)
     write_report(report, subject.certificate)

@@ -24,6 +24,7 @@ from tessera_core.records.code import (
 from tessera_core.records.files import FileDigest, digest_file, write_atomically
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences
 from tessera_core.records.outcome import Outcome
+from tessera_core.records.outside import remember_place
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt, reuse_key, write_receipt
 from tessera_core.records.sharing import share_outputs
@@ -112,6 +113,7 @@ def run_stage(
     """
     stage = _stage(name)
     inputs = _gather_inputs(stage, config, paths)
+    remember_place(inputs.sources, paths.root)
     current = _read_current(name, paths)
     if not stage.looks_every_time:
         is_current = current is not None and current.reuse_key == inputs.reuse_key

@@ -1,6 +1,6 @@
 """Follow receipts backwards by digest, and verify every file that they name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -50,7 +50,9 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 CHAMPION_STAGES: Final = ("pretrain", "evaluate")
 
 
-def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditReport:
+def verify_chain(
+    start: str, paths: Paths, *, require_sources: bool, data: Sequence[Path] = ()
+) -> AuditReport:
     """Verify all that a receipt stands on, down to the scenes.
 
     Every receipt is found by its digest and must hash to it; every output and every file of
@@ -62,12 +64,18 @@ def verify_chain(start: str, paths: Paths, *, require_sources: bool) -> AuditRep
         start: Digest of the receipt to start from, usually export's.
         paths: Workspace and root.
         require_sources: Block when a source scene is gone or changed, instead of a note.
+        data: Folders to look in last for sources from outside the checkout.
     """
-    return walk_chain(start, paths, require_sources=require_sources)[0]
+    return walk_chain(start, paths, require_sources=require_sources, data=data)[0]
 
 
 def walk_chain(
-    start: str, paths: Paths, *, require_sources: bool = False, wanted: Wanted | None = None
+    start: str,
+    paths: Paths,
+    *,
+    require_sources: bool = False,
+    wanted: Wanted | None = None,
+    data: Sequence[Path] = (),
 ) -> tuple[AuditReport, Chain]:
     """Verify as ``verify_chain`` does, and return what was found for each receipt, too.
 
@@ -77,9 +85,10 @@ def walk_chain(
         require_sources: As in ``verify_chain``.
         wanted: Which of the files that manifests list are hashed. Receipts and manifests always
             are; scenes and label rasters only where all are wanted (None).
+        data: As in ``verify_chain``.
     """
     with tqdm(desc="audit", unit="B", unit_scale=True, leave=False, disable=None) as bar:
-        evidence = Evidence(paths, bar.update)
+        evidence = Evidence(paths, bar.update, data)
         current, findings = _read_current(evidence, paths)
         receipts, faults = _walk(start, current, evidence, paths)
         findings += faults
@@ -94,7 +103,7 @@ def walk_chain(
             )
             findings += concerning(digest, faults)
             if wanted is None:
-                faults = verify_sources(each, evidence, paths, require_sources=require_sources)
+                faults = verify_sources(each, evidence, require_sources=require_sources)
                 findings += concerning(sources_of(digest), faults)
             verified[digest] = each
         if wanted is None:

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tessera_core.records.files import FileDigest, require_regular
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+from tessera_core.records.outside import find_place, places_below
 from tessera_core.records.paths import Paths
 
 RUN_WORKSPACES: Final = "data/runs/*"
@@ -29,14 +30,18 @@ class Content:
 class Evidence:
     """The files that one audit has read."""
 
-    def __init__(self, paths: Paths, on_read: Callable[[int], object]) -> None:
+    def __init__(
+        self, paths: Paths, on_read: Callable[[int], object], data: Sequence[Path] = ()
+    ) -> None:
         """Start with nothing read.
 
         Args:
             paths: Workspace and root.
             on_read: Called with the size of each file read, for a progress bar.
+            data: Folders to look in last for sources from outside the checkout.
         """
         self._paths = paths
+        self._data = data
         self._on_read = on_read
         self._digests: dict[Path, Content | None] = {}
         self._by_content: dict[str, Path] = {}
@@ -64,6 +69,15 @@ class Evidence:
                 self._by_content.setdefault(found.sha256, path)
                 self._on_read(found.size)
         return self._digests[path]
+
+    def place_of(self, source: FileDigest) -> Path:
+        """Return where a receipt's source lies now, or where it should: its content may differ."""
+        place = find_place(source.path, self._paths.root)
+        if self.digest(place) is not None:
+            return place
+        others = places_below(source.path, self._data)
+        # Another file of the same name is no changed source: only the content itself will do.
+        return next((each for each in others if self.holds(each, source.sha256)), place)
 
     def has_read(self, path: Path) -> bool:
         """Return whether a file was looked at before."""

@@ -9,8 +9,10 @@ from typing import Final
 from tessera_core.audit.evidence import Evidence
 from tessera_core.audit.report import Finding, Grade
 from tessera_core.errors import RecordError
+from tessera_core.records.companions import companions, listed
 from tessera_core.records.files import FileDigest, indented_json, read_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+from tessera_core.records.outside import ADDRESS, is_outside
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 
@@ -102,7 +104,9 @@ def verify_outputs(
                 continue
             manifests[entry.path] = manifest
             waiting += [
-                each for each in _listed(entry.path, manifest) if _is_wanted(digest, each, wanted)
+                (each, entry.path)
+                for each in listed(entry.path, manifest)
+                if _is_wanted(digest, each.path, wanted)
             ]
             if in_place and wanted is None:
                 findings += _strays(place.parent, manifest, evidence)
@@ -119,36 +123,38 @@ def verify_outputs(
 
 
 def verify_sources(
-    verified: Verified, evidence: Evidence, paths: Paths, *, require_sources: bool
+    verified: Verified, evidence: Evidence, *, require_sources: bool
 ) -> list[Finding]:
-    """Check the files from outside the chain: scenes and label rasters.
+    """Check the files from outside the chain, and what they vouch for: an artifact's files.
 
     Args:
         verified: A receipt of the chain.
         evidence: What was read.
-        paths: Sources are relative to the root.
         require_sources: Block on a source that is gone or changed, instead of a note.
     """
     grade = Grade.BLOCK if require_sources else Grade.NOTE
     findings, num_remote = [], 0
-    for source in verified.receipt.sources:
-        if "://" in source.path:
+    waiting = list(verified.receipt.sources)
+    while waiting:
+        source = waiting.pop(0)
+        if ADDRESS in source.path:
             num_remote += 1
             continue
-        place = paths.root / source.path
-        if evidence.holds(place, source.sha256):
-            continue
-        if not verified.is_current and evidence.find(source, place) is not None:
-            continue
-        state = "is missing" if evidence.digest(place) is None else "was changed"
-        findings.append(
-            Finding(
-                grade=grade,
-                artefact=source.path,
-                problem=f"this source {state} since it was read",
-                next_step="bring the original back, or ingest what is there now as a new run",
+        place, problem = _source(source, verified, evidence)
+        if place is not None:
+            try:
+                waiting += companions(source.path, place)
+            except RecordError as error:
+                problem = str(error)
+        if problem:
+            findings.append(
+                Finding(
+                    grade=grade,
+                    artefact=source.path,
+                    problem=problem,
+                    next_step="bring the original back, or ingest what is there now as a new run",
+                )
             )
-        )
     if num_remote:
         findings.append(
             Finding(
@@ -160,6 +166,18 @@ def verify_sources(
             )
         )
     return findings
+
+
+def _source(source: FileDigest, verified: Verified, evidence: Evidence) -> tuple[Path | None, str]:
+    """Return where the content of a source is, or what is wrong with it."""
+    place = evidence.place_of(source)
+    if evidence.holds(place, source.sha256):
+        return place, ""
+    if not verified.is_current and (found := evidence.find(source, place)) is not None:
+        return found, ""
+    state = "is missing" if evidence.digest(place) is None else "was changed"
+    where = f" (looked at {place})" if is_outside(source.path) else ""
+    return None, f"this source {state} since it was read{where}"
 
 
 def _locate(
@@ -193,25 +211,7 @@ def _locate(
     return evidence.find(entry, place), [finding]
 
 
-def _listed(manifest_path: str, manifest: Manifest) -> list[tuple[FileDigest, str]]:
-    """Return a manifest's files with paths relative to the workspace."""
-    folder = Path(manifest_path).parent
-    return [
-        (
-            FileDigest(
-                path=(folder / entry.path).as_posix(),
-                sha256=entry.sha256,
-                md5=entry.md5,
-                size=entry.size,
-            ),
-            manifest_path,
-        )
-        for entry in manifest.files
-    ]
-
-
-def _is_wanted(digest: str, listed: tuple[FileDigest, str], wanted: Wanted | None) -> bool:
-    path = listed[0].path
+def _is_wanted(digest: str, path: str, wanted: Wanted | None) -> bool:
     return wanted is None or path.endswith(f"/{MANIFEST_NAME}") or wanted(digest, path)
 
 

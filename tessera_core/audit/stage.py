@@ -12,6 +12,7 @@ from tessera_core.errors import GateError, RecordError
 from tessera_core.records.files import FileDigest, atomic_folder, digest_file
 from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
 from tessera_core.records.outcome import Outcome
+from tessera_core.records.outside import data_folders
 from tessera_core.records.paths import Paths
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def audit_workspace(config: "PlatformConfig", paths: Paths) -> AuditReport:
             f"there is no export to audit: {path} is missing; run `tessera export` first"
         )
     start = digest_file(path, paths.root).sha256
-    return verify_chain(start, paths, require_sources=config.audit.require_sources)
+    return verify_chain(
+        start, paths, require_sources=config.audit.require_sources,
+        data=data_folders(config, paths.root),
+    )  # fmt: skip
 
 
 def write_report(report: AuditReport, target: Path) -> None:

@@ -21,11 +21,11 @@ from tessera_core.records.evaluation import EVALUATION_NAME, PREDICTIONS_NAME
 from tessera_core.records.files import (
     FileDigest,
     atomic_folder,
-    digest_file,
     digest_json,
     write_json,
 )
 from tessera_core.records.manifest import Manifest, find_differences, write_manifest
+from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import write_table
 from tessera_core.records.typed import plain
 
@@ -50,12 +50,12 @@ def task_files(config: "PlatformConfig", paths: "Paths") -> tuple[FileDigest, ..
     folder = paths.root / config.evaluate.benchmarks
     files: dict[str, FileDigest] = {}
     for benchmark in benchmarks_of(config, paths):
-        definition = digest_file(folder / f"{benchmark.name}.yaml", paths.root)
+        definition = digest_source(folder / f"{benchmark.name}.yaml", paths.root)
         files[definition.path] = definition
         for one in source_files(benchmark, list(places.labels), places.base, paths.root):
             files[one.path] = one
     for name in config.evaluate.references:
-        manifest = digest_file(paths.root / name / "manifest.json", paths.root)
+        manifest = digest_source(paths.root / name / "manifest.json", paths.root)
         files[manifest.path] = manifest
     return tuple(files.values())
 

@@ -26,7 +26,7 @@ from tessera_core.ingest.sources.tiles import (
     TileDirectories,
 )
 from tessera_core.records.benchmarks import Benchmark, DataSource, Source
-from tessera_core.records.files import FileDigest, digest_file, read_json
+from tessera_core.records.files import FileDigest, read_json
 from tessera_core.records.labels import (
     CLASS_RASTER,
     GROUP_RASTER,
@@ -34,6 +34,7 @@ from tessera_core.records.labels import (
     UNLABELLED,
     read_label,
 )
+from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import (
     TileSamples,
     list_tiles,
@@ -171,13 +172,7 @@ def source_files(
         paths = [tile / name for tile in tiles for name in names]
     else:
         paths = [base / str(data.path), base / str(data.labels)]
-    return tuple(_digest(path, base, root) for path in paths if path.is_file())
-
-
-def _digest(path: Path, base: Path, root: Path) -> FileDigest:
-    """Return a file's digest, named from the root, or from the data folder if that is outside."""
-    inside = path.resolve().is_relative_to(root.resolve())
-    return digest_file(path, root if inside else base)
+    return tuple(digest_source(path, root) for path in paths if path.is_file())
 
 
 def _located(base: Path, name: str | None) -> Path:

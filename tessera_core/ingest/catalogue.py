@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date
 from functools import cached_property
@@ -17,7 +17,8 @@ from tessera_core.domain.bands import ORBITS
 from tessera_core.errors import InputError, SceneError, did_you_mean
 from tessera_core.ingest.config import STAC_API_SCHEMES, IngestConfig
 from tessera_core.ingest.remote import GuardedSession, require_allowed
-from tessera_core.records.files import FileDigest, canonical_json, digest_file
+from tessera_core.records.files import FileDigest, canonical_json
+from tessera_core.records.outside import digest_source, plain_path, source_name
 
 if TYPE_CHECKING:
     import pystac
@@ -112,6 +113,9 @@ class StaticCatalogue:
         self._root = root
         path = root / config.path
         path = path if path.suffix == ".json" else path / "catalog.json"
+        self._named = path.parent
+        # What pystac makes of relative addresses has no "..".
+        path = plain_path(path)
         self._folder = path.parent
         with _stac_errors(
             f"the STAC catalogue {path}",
@@ -140,8 +144,8 @@ class StaticCatalogue:
         )
 
     def relative(self, href: str) -> str:
-        """Return the path relative to the root."""
-        return Path(os.path.relpath(href, self._root)).as_posix()
+        """Return how receipts name the file."""
+        return source_name(self._as_set(href), self._root)
 
     def sha256(self, href: str) -> str:
         """Return the file's digest."""
@@ -149,12 +153,15 @@ class StaticCatalogue:
 
     @cached_property
     def _digest_of(self) -> _DigestCache:
-        return _DigestCache(self._root)
+        return _DigestCache(lambda href: digest_source(self._as_set(href), self._root))
+
+    def _as_set(self, href: str) -> Path:
+        """Return a file's path as the setting leads to it."""
+        return self._named / os.path.relpath(href, self._folder)
 
     def _describe(self, item: pystac.Item) -> StacItem:
         assets = {key: self._checked(item, key) for key in item.assets}
-        path = Path(item.self_href)
-        return describe(item, assets, digest_file(path, self._root))
+        return describe(item, assets, digest_source(self._as_set(item.self_href), self._root))
 
     def _checked(self, item: pystac.Item, key: str) -> str:
         """Return an asset's path; an href that leaves the catalogue's folder is refused."""
@@ -269,12 +276,12 @@ def describe(item: pystac.Item, assets: Mapping[str, str], identity: FileDigest)
 class _DigestCache(dict[str, FileDigest]):
     """File digests by path, each read once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, read: Callable[[str], FileDigest]) -> None:
         super().__init__()
-        self._root = root
+        self._read = read
 
     def __missing__(self, href: str) -> FileDigest:
-        self[href] = digest_file(Path(href), self._root)
+        self[href] = self._read(href)
         return self[href]
 
 

@@ -18,10 +18,11 @@ from tessera_core.pretrain.job import (
     train_job,
 )
 from tessera_core.pretrain.launch import launch_ranks
-from tessera_core.records.files import FileDigest, atomic_folder, digest_file, write_json
+from tessera_core.records.files import FileDigest, atomic_folder, write_json
 from tessera_core.records.labels import label_sources
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.outcome import Outcome
+from tessera_core.records.outside import digest_source
 from tessera_core.shuffle.reader import open_feed, read_norms
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
     files = [paths.root / folder / MANIFEST_NAME for folder in given if folder is not None]
     if settings.continue_from is not None:
         files += sorted((paths.root / settings.continue_from).glob("step-*.json"))[-1:]
-    return (*labels, *(digest_file(path, paths.root) for path in files))
+    return (*labels, *(digest_source(path, paths.root) for path in files))
 
 
 def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:

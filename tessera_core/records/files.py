@@ -41,7 +41,13 @@ class FileDigest:
 
 
 def digest_file(path: Path, relative_to: Path) -> FileDigest:
-    """Read a file once and return its digests; raises RecordError when it is missing."""
+    """Read a file below a folder once and return its digests.
+
+    What may lie elsewhere is a source: ``outside.digest_source`` names those.
+
+    Raises:
+        RecordError: It is missing.
+    """
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     size = 0
     try:
@@ -53,8 +59,7 @@ def digest_file(path: Path, relative_to: Path) -> FileDigest:
                 size += len(chunk)
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from error
-    # A source outside the workspace keeps its way there: ../shared/tile/bands.npy
-    name = Path(os.path.relpath(path, relative_to)).as_posix()
+    name = path.relative_to(relative_to).as_posix()
     return FileDigest(path=name, sha256=sha256.hexdigest(), md5=md5.hexdigest(), size=size)
 
 

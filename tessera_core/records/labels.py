@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tessera_core.errors import SceneError
-from tessera_core.records.files import FileDigest, digest_file, read_json
+from tessera_core.records.files import FileDigest, read_json
+from tessera_core.records.outside import digest_source
 from tessera_core.records.rasters import open_raster, read_whole, require_readable
 
 UNLABELLED: Final = 0
@@ -76,7 +77,7 @@ def label_sources(folders: list[Path], root: Path) -> tuple[FileDigest, ...]:
     """Return the digests of all label files, for receipts."""
     names = (*RASTERS, LEGEND_NAME)
     paths = [folder / name for folder in folders for name in names]
-    return tuple(digest_file(path, root) for path in paths if path.is_file())
+    return tuple(digest_source(path, root) for path in paths if path.is_file())
 
 
 def read_legend(folders: list[Path], key: str = "crop_type") -> dict[int, str]:

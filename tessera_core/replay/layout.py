@@ -12,6 +12,7 @@ import yaml
 from tessera_core.audit.evidence import Evidence
 from tessera_core.config import PARAMS_NAME
 from tessera_core.errors import RecordError
+from tessera_core.records.companions import companions, listed
 from tessera_core.records.files import (
     FileDigest,
     digest_file,
@@ -20,11 +21,11 @@ from tessera_core.records.files import (
     write_json,
 )
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+from tessera_core.records.outside import ADDRESS, find_place
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.sharing import link_or_copy
 
-CHECKPOINT_GLOB: Final = "step-*.json"
 MAX_NAMED: Final = 3
 ITEM: Final = "item"
 """How a STAC catalogue calls its links to scenes."""
@@ -63,12 +64,12 @@ class Contents:
         Raises:
             RecordError: Some are nowhere.
         """
-        listed = self._all_found(receipt.outputs, self.paths.workspace)
+        found = self._all_found(receipt.outputs, self.paths.workspace)
         inner: list[FileDigest] = []
         for output in receipt.outputs:
             if PurePosixPath(output.path).name == MANIFEST_NAME:
-                inner += _listed(output.path, _manifest(listed[output.path]))
-        return {**listed, **self._all_found(inner, self.paths.workspace)}
+                inner += listed(output.path, _manifest(found[output.path]))
+        return {**found, **self._all_found(inner, self.paths.workspace)}
 
     def sources(self, receipt: Receipt) -> dict[str, Path]:
         """Return where a receipt's local sources lie, by path relative to a root.
@@ -76,28 +77,25 @@ class Contents:
         Raises:
             RecordError: Some are gone, or were changed.
         """
-        local = [source for source in receipt.sources if "://" not in source.path]
-        found = self._all_found(local, self.paths.root)
+        local = [source for source in receipt.sources if ADDRESS not in source.path]
+        found = self._all_found(local)
         for path, place in list(found.items()):
-            found |= self._companions(path, place)
+            found |= self._all_found(companions(path, place))
         return found
 
-    def _companions(self, path: str, place: Path) -> dict[str, Path]:
-        """Return what a source stands for besides itself: an artifact's or a checkpoint's files."""
-        if PurePosixPath(path).name == MANIFEST_NAME:
-            return self._all_found(_listed(path, _manifest(place)), self.paths.root)
-        if PurePosixPath(path).match(CHECKPOINT_GLOB):
-            beside = place.parent.glob(f"{place.stem}.*")
-            return {PurePosixPath(path).with_name(each.name).as_posix(): each for each in beside}
-        return {}
+    def _all_found(self, files: Iterable[FileDigest], base: Path | None = None) -> dict[str, Path]:
+        """Return where outputs lie, named from their workspace; without one, where sources do."""
 
-    def _all_found(self, files: Iterable[FileDigest], base: Path) -> dict[str, Path]:
-        found = {file: self.evidence.find(file, base / file.path) for file in files}
+        def find(file: FileDigest) -> Path | None:
+            place = self.evidence.place_of(file) if base is None else base / file.path
+            return self.evidence.find(file, place)
+
+        found = {file: find(file) for file in files}
         lost = [file for file, place in found.items() if place is None]
         if ask := [file for file in lost if file.sha256 not in self.asked]:
             self.asked.update(file.sha256 for file in ask)
-            self.fetch(ask)
-            found |= {file: self.evidence.find(file, base / file.path) for file in ask}
+            self.fetch([file for file in ask if file.md5])
+            found |= {file: find(file) for file in ask}
             lost = [file for file in lost if found[file] is None]
         if lost:
             names = ", ".join(file.path for file in lost[:MAX_NAMED])
@@ -114,7 +112,7 @@ def make_root(folder: Path, receipts: Iterable[Receipt]) -> Path:
         PurePosixPath(source.path).parts.count("..")
         for receipt in receipts
         for source in receipt.sources
-        if "://" not in source.path
+        if ADDRESS not in source.path
     ]
     root = folder.joinpath(*["outside"] * max(ups, default=0), "checkout")
     root.mkdir(parents=True)
@@ -125,9 +123,13 @@ def lay_sources(contents: Contents, receipt: Receipt, paths: Paths, folder: Path
     """Give a stage its sources, under the names that its receipt has for them.
 
     Raises:
-        RecordError: A source is gone, or its path leaves ``folder``.
+        RecordError: A source is gone, its path leaves ``folder``, or it is to be read at a fixed
+            place and lies elsewhere now.
     """
     for name, found in contents.sources(receipt).items():
+        if PurePosixPath(name).is_absolute():
+            _require_at(Path(name), found, contents.evidence)
+            continue
         target = Path(os.path.normpath(paths.root / name))
         if not target.is_relative_to(folder):
             raise RecordError(
@@ -139,6 +141,16 @@ def lay_sources(contents: Contents, receipt: Receipt, paths: Paths, folder: Path
             link_or_copy(found, target)
 
 
+def _require_at(place: Path, found: Path, evidence: Evidence) -> None:
+    """Refuse a source that a stage reads at a fixed place and that is not there as it was."""
+    content = evidence.digest(found)
+    if content is None or not evidence.holds(place, content.sha256):
+        raise RecordError(
+            f"the settings read {place} there and nowhere else, and it is not what it was; its "
+            f"content lies in {found}: bring it back, then replay again"
+        )
+
+
 def lay_descriptions(contents: Contents, receipt: Receipt, paths: Paths) -> list[str]:
     """Copy the catalogues that lead to a stage's sources and that its receipt does not list.
 
@@ -148,10 +160,15 @@ def lay_descriptions(contents: Contents, receipt: Receipt, paths: Paths) -> list
         Their paths relative to the root: read without a recorded digest.
     """
     own = {source.path for source in receipt.sources}
-    above = {folder for path in own if "://" not in path for folder in PurePosixPath(path).parents}
+    above = {
+        folder for path in own if ADDRESS not in path for folder in PurePosixPath(path).parents
+    }
     laid = []
-    for folder in sorted(folder for folder in above if set(folder.parts) - {".."}):
-        for place in sorted((contents.paths.root / folder).glob("*.json")):
+    # Where settings name a fixed place, the stage reads there; nothing of ours is to be written.
+    relative = {folder for folder in above if not folder.is_absolute()}
+    for folder in sorted(folder for folder in relative if set(folder.parts) - {".."}):
+        here = find_place(folder.as_posix(), contents.paths.root)
+        for place in sorted(here.glob("*.json")):
             name = (folder / place.name).as_posix()
             document = _catalogue(place)
             if name in own or document is None:
@@ -244,22 +261,11 @@ def _manifest(place: Path) -> Manifest:
     return Manifest.from_dict(read_json(place), place)
 
 
-def _listed(manifest_path: str, manifest: Manifest) -> list[FileDigest]:
-    """Return a manifest's files with paths relative to what the manifest's is relative to."""
-    folder = PurePosixPath(manifest_path).parent
-    return [
-        FileDigest(
-            path=(folder / file.path).as_posix(), sha256=file.sha256, md5=file.md5, size=file.size
-        )
-        for file in manifest.files
-    ]
-
-
 def made_files(receipt: Receipt, workspace: Path) -> dict[str, FileDigest]:
     """Return all files of a replayed receipt, those that its manifests list included, by path."""
     made = {output.path: digest_file(workspace / output.path, workspace)
             for output in receipt.outputs}  # fmt: skip
     for path in list(made):
         if PurePosixPath(path).name == MANIFEST_NAME:
-            made |= {file.path: file for file in _listed(path, _manifest(workspace / path))}
+            made |= {file.path: file for file in listed(path, _manifest(workspace / path))}
     return made

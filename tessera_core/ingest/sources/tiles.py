@@ -12,7 +12,8 @@ from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries
 from tessera_core.errors import InputError, SceneError
 from tessera_core.ingest.sources import TileRef
 from tessera_core.ingest.tiling import check_pixel_size
-from tessera_core.records.files import FileDigest, digest_file, read_json
+from tessera_core.records.files import FileDigest, read_json
+from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import Scene
 
 COLLECTION: Final = "tessera-tile"
@@ -59,7 +60,7 @@ class TileDirectories:
     def digests(self) -> tuple[FileDigest, ...]:
         """Return the digest of every array file."""
         return tuple(
-            digest_file(folder / name, self._root)
+            digest_source(folder / name, self._root)
             for folder in self._folders.values()
             for name in (*REQUIRED, *OPTIONAL)
             if (folder / name).is_file()
@@ -93,7 +94,7 @@ class TileDirectories:
         except InputError as error:
             raise SceneError(f"{folder}: {error}") from error
         names = [name for name in (*REQUIRED, *OPTIONAL) if (folder / name).is_file()]
-        return tile, [_scene(ref.name, digest_file(folder / name, self._root)) for name in names]
+        return tile, [_scene(ref.name, digest_source(folder / name, self._root)) for name in names]
 
     def _tile_year(self, folder: Path) -> int:
         year = _document(folder).get("year")

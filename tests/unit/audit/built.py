@@ -10,6 +10,7 @@ import pyarrow as pa
 from tessera_core.records.code import CodeVersion
 from tessera_core.records.files import FileDigest, atomic_folder, digest_file, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, write_manifest
+from tessera_core.records.outside import digest_source, remember_place
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt, write_receipt
 from tessera_core.records.samples import write_table
@@ -33,6 +34,15 @@ class Run:
 
     workspace: Path | None = None
     """Holds what the run makes; the root when None."""
+
+    scene_folder: str = "data/scenes"
+    """Where its scenes are, as a setting names the folder."""
+
+    label_folder: str = "data/labels"
+    """Where its label rasters are."""
+
+    given: tuple[Path, ...] = ()
+    """Further sources of its training: manifests and checkpoints."""
 
     mark: str = "first"
     """Goes into every file, so that two runs differ."""
@@ -78,13 +88,13 @@ class Run:
         row = dict.fromkeys(SCENES.names, "") | {"offset_removed": True}
         rows = [
             row | {"href": source.path, "sha256": source.sha256}
-            for source in self.sources("data/scenes")
+            for source in self.sources(self.scene_folder)
         ]
         write_table(pa.Table.from_pylist(rows, schema=SCENES), path)
 
     def sources(self, folder: str) -> tuple[FileDigest, ...]:
         files = sorted((self.root / folder).glob("*"))
-        return tuple(digest_file(path, self.root) for path in files)
+        return tuple(digest_source(path, self.root) for path in files)
 
     def record(
         self,
@@ -105,6 +115,7 @@ class Run:
             environment="e" * 64,
             facts=facts,
         )
+        remember_place(sources, self.root)
         archive_manifests(receipt, self.paths)
         write_receipt(receipt, self.paths.receipt(stage), self.paths.lineage)
         self.receipts[stage] = receipt.digest
@@ -113,14 +124,18 @@ class Run:
     def prepare(self, verdict: str | None = "passed") -> None:
         """Ingest, quality and shuffle."""
         paths = self.paths
-        for name in ("scenes/a.tif", "scenes/b.tif", "labels/crop_type.tif"):
-            path = self.root / "data" / name
+        for folder, name in (
+            (self.scene_folder, "a.tif"),
+            (self.scene_folder, "b.tif"),
+            (self.label_folder, "crop_type.tif"),
+        ):
+            path = self.root / folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(f"{self.mark} {name}\n".encode())
         samples = self.artifact(paths.samples, "samples", ["tile=a/window=2022/samples.parquet"])
         self.record(
             "ingest", (), [paths.samples / MANIFEST_NAME], {"num_pixels": 12},
-            self.sources("data/scenes"),
+            self.sources(self.scene_folder),
         )  # fmt: skip
         self.artifact(paths.quality, "quality", ["report.html"])
         facts = {} if verdict is None else {"verdict": verdict}
@@ -145,12 +160,15 @@ class Run:
             ("shuffle",),
             [paths.model / MANIFEST_NAME, paths.training / "history.json"],
             {"model_digest": model.digest, "shards": Manifest.read(paths.shards).digest},
-            self.sources("data/labels"),
+            (
+                *self.sources(self.label_folder),
+                *(digest_source(path, self.root) for path in self.given),
+            ),
         )
         self.artifact(paths.evaluation, "evaluation", ["evaluation.json"])
         self.record(
             "evaluate", ("ingest", "pretrain"), [paths.evaluation / MANIFEST_NAME],
-            {"simulated": False, "num_fields": 3}, self.sources("data/labels"),
+            {"simulated": False, "num_fields": 3}, self.sources(self.label_folder),
         )  # fmt: skip
         return model
 

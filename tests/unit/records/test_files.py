@@ -51,11 +51,12 @@ def test_a_digest_names_content_size_and_place(tmp_path):
     }
 
 
-def test_a_file_outside_the_root_keeps_its_way_there(tmp_path):
+def test_a_file_outside_the_folder_is_no_output_and_has_no_name_there(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "scene.tif").write_bytes(b"")
 
-    assert digest_file(tmp_path / "scene.tif", tmp_path / "root").path == "../scene.tif"
+    with pytest.raises(ValueError, match="is not in the subpath"):
+        digest_file(tmp_path / "scene.tif", tmp_path / "root")
 
 
 @pytest.mark.parametrize("name", ["absent", "."])
