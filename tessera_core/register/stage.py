@@ -6,13 +6,15 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.errors import GateError, InputError, RecordError
+from tessera_core.errors import InputError, RecordError
+from tessera_core.records.evaluation import is_unscored
 from tessera_core.records.files import FileDigest, atomic_folder, read_json, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.receipt import Receipt
 from tessera_core.register.card import render_card
-from tessera_core.register.evidence import read_evidence
+from tessera_core.register.evidence import read_baselines, read_evidence
+from tessera_core.register.first import NEXT, judge_first
 from tessera_core.register.gate import CHALLENGER, CHAMPION, Decision, decide
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
 
 
 def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
-    """Register the model, decide its alias, and lay out the champion for export.
+    """Register the model, decide its alias, and lay out the champion for export, if there is one.
 
     Running it again for a model that is registered changes nothing, unless the rule has changed
     or another run has moved the champion since.
@@ -59,21 +61,19 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     reasons = {"tessera.reasons": "; ".join(decision.reasons)}
     if version.override and version != incumbent:
         reasons[OVERRIDE_TAG] = ""  # what a person once said of it no longer holds
-    if not version.receipt:
-        # Imported weights are registered before they are scored; this run is their first score.
+    is_first_score = known is not None and (
+        not known.receipt or (_is_unscored(known, paths) and not is_unscored(evaluate.facts))
+    )
+    if is_first_score:
+        # Imported weights are registered before they are scored; labels may come later, too.
         version = replace(version, receipt=evaluate.digest)
         reasons |= tags
     registry.set_alias(decision.alias, version.version, reasons)
     champion = version if decision.alias == CHAMPION else incumbent
-    if champion is None:
-        raise GateError(
-            f"version {version.version} may not serve, and there is no champion beside it: "
-            f"{'; '.join(decision.reasons)}"
-        )
     record = {
         "model_name": config.register.model_name,
         "candidate": _describe(version, pretrain.digest, evaluate.digest),
-        "champion": _champion_record(champion, paths),
+        "champion": None if champion is None else _champion_record(champion, paths),
         "decision": {
             "alias": decision.alias,
             "reasons": list(decision.reasons),
@@ -83,10 +83,11 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         "rule": rule,
         # What the registry was told, so that an audit can tell when it says something else.
         "before": None if incumbent is None else incumbent.version,
-        "tags": tags if known is None or not known.receipt else {},
+        "tags": tags if known is None or is_first_score else {},
     }
     with atomic_folder(paths.registration) as folder:
-        _lay_out_champion(registry, champion, model.digest, paths, folder / "champion")
+        if champion is not None:
+            _lay_out_champion(registry, champion, model.digest, paths, folder / "champion")
         write_json(folder / REGISTRATION_NAME, record)
         card = render_card(
             config.register.model_name, version.version, pretrain, evaluate, decision
@@ -106,8 +107,7 @@ def _decide(
 ) -> tuple[Decision, dict[str, str]]:
     """Return the decision, and the digests of what it rests on."""
     if incumbent is not None and incumbent.model_digest == model_digest:
-        reason = incumbent.override or "this model is the champion already"
-        return Decision(alias=CHAMPION, reasons=(reason,)), {}
+        return _of_champion(incumbent, evaluate, paths), {}
     if incumbent is not None and incumbent.override and known is not None:
         reason = (
             f"version {incumbent.version} serves because {incumbent.override}; this version was "
@@ -115,10 +115,26 @@ def _decide(
         )
         return Decision(alias=CHALLENGER, reasons=(reason,)), {}
     champion = None if incumbent is None else incumbent.model_digest
-    if incumbent is not None:
-        _archived(incumbent, paths)  # raises where the lineage has lost what it was registered with
     evidence, sources = read_evidence(paths, evaluate, champion)
-    return decide(evidence, config.register, has_champion=incumbent is not None), sources
+    # Raises where the lineage has lost what the champion was registered with. One that was never
+    # scored is no measure: whoever has a score must earn its place as a first version does.
+    has_measure = incumbent is not None and (
+        not _is_unscored(incumbent, paths) or is_unscored(evaluate.facts)
+    )
+    if not has_measure:
+        evidence = replace(evidence, baselines=read_baselines(paths.evaluation))
+    return decide(evidence, config.register, has_champion=has_measure), sources
+
+
+def _of_champion(champion: RegisteredModel, evaluate: Receipt, paths: Paths) -> Decision:
+    """Return why a champion stays, and what its first scores say where it served without any."""
+    reasons = [champion.override or "this model is the champion already"]
+    if _is_unscored(champion, paths) and not is_unscored(evaluate.facts):
+        first = judge_first(read_baselines(paths.evaluation))
+        verdict = "would not earn its place" if first.blocks else "has earned its place"
+        blocks = (each for each in first.blocks if each != NEXT)
+        reasons += [f"scored for the first time, it {verdict}", *blocks, *first.told]
+    return Decision(alias=CHAMPION, reasons=tuple(reasons))
 
 
 def _is_settled(
@@ -130,13 +146,14 @@ def _is_settled(
 ) -> bool:
     """Return whether the last registration still says all there is to say."""
     path = folder / REGISTRATION_NAME
-    if champion is None or not path.is_file():
+    if not path.is_file():
         return False
     record = read_json(path)
+    serving = None if record["champion"] is None else record["champion"]["version"]
     same = (
         record["candidate"]["version"] == known.version
         and record["candidate"]["evaluate"] == evaluate.digest
-        and record["champion"]["version"] == champion.version
+        and serving == (None if champion is None else champion.version)
         and record.get("rule") == rule
     )
     return same and not find_differences(folder, Manifest.read(folder))
@@ -144,11 +161,9 @@ def _is_settled(
 
 def _outcome(paths: Paths) -> Outcome:
     record = read_json(paths.registration / REGISTRATION_NAME)
-    champion = record["champion"]
-    facts = {
-        **record,
-        "champion_receipts": {stage: champion[stage] for stage in ("pretrain", "evaluate")},
-    }
+    champion = record["champion"] or {}
+    stages = ("pretrain", "evaluate")
+    facts = {**record, "champion_receipts": {each: champion[each] for each in stages if champion}}
     return Outcome(outputs=(paths.registration / MANIFEST_NAME,), facts=facts)
 
 
@@ -168,6 +183,7 @@ def version_tags(
         "tessera.git_commit": pretrain.code.commit,
         "tessera.git_dirty": str(pretrain.code.dirty).lower(),
         "tessera.simulated": str(evaluate.facts["simulated"]).lower(),
+        "tessera.unscored": str(is_unscored(evaluate.facts)).lower(),
         **data_versions,
     }
 
@@ -177,10 +193,19 @@ def _archived(version: RegisteredModel, paths: Paths) -> Receipt:
     return Receipt.read(paths.lineage / f"{version.receipt}.json")
 
 
+def _is_unscored(version: RegisteredModel, paths: Paths) -> bool:
+    """Return whether a version was registered without any score."""
+    return not version.receipt or is_unscored(_archived(version, paths).facts)
+
+
 def _champion_record(champion: RegisteredModel, paths: Paths) -> dict[str, Any]:
     receipt = _archived(champion, paths)
     described = _describe(champion, receipt.upstream["pretrain"], champion.receipt)
-    return {**described, "simulated": bool(receipt.facts["simulated"])}
+    return {
+        **described,
+        "simulated": bool(receipt.facts["simulated"]),
+        "unscored": is_unscored(receipt.facts),
+    }
 
 
 def _describe(version: RegisteredModel, pretrain: str, evaluate: str) -> dict[str, Any]:
