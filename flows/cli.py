@@ -9,9 +9,11 @@ from flows.cli_lineage import add_lineage_commands
 from flows.console import complain, say, say_stage, say_summary
 from flows.parsers import OR_ARTIFACT, SUBJECT, Commands, add_command, add_subject
 from tessera_core import __version__
+from tessera_core.errors import GateError
 
 if TYPE_CHECKING:
     from flows.context import Context
+    from tessera_core.records.receipt import Receipt
 
 EXAMPLES = """\
 examples:
@@ -266,12 +268,14 @@ def _compare(chosen: argparse.Namespace) -> int:
 
 def _promote(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
-    from flows.versions import promote
+    from flows.versions import lacks_champion, promote
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
     with context.alone_with("registry"):
         say(promote(context, chosen.version, by=chosen.by, reason=chosen.reason))
+    if lacks_champion(context):
+        _register(context)
     return 0
 
 
@@ -338,8 +342,9 @@ def _retrain(chosen: argparse.Namespace) -> int:
     say(f"workspace {context.paths.workspace}")
     from flows.retrain import retrain
 
-    say_summary(retrain(root=str(context.paths.root), overrides=chosen.overrides))
-    return 0
+    summary = retrain(root=str(context.paths.root), overrides=chosen.overrides)
+    say_summary(summary)
+    return 0 if summary["champion"] else GateError.exit_code
 
 
 def _sweep(chosen: argparse.Namespace) -> int:
@@ -374,13 +379,12 @@ def _stage(chosen: argparse.Namespace) -> int:
 
     context = load_context(chosen.root, chosen.overrides)
     if chosen.name == "register":
-        from flows.adapters.versioning import version_outputs
-        from flows.tasks import compare, register
-
-        compare.fn(context)
-        with context.alone_with("dvc"):
-            data_versions = version_outputs(context.paths, ())
-        register.fn(context, data_versions)
+        facts = _register(context).facts
+        if facts["champion"] is None:
+            raise GateError(
+                f"{facts['model_name']} version {facts['candidate']['version']} is challenger, and "
+                f"there is no champion: {'; '.join(facts['decision']['reasons'])}"
+            )
         return 0
     from tessera_core.ports import OFFLINE
     from tessera_core.stages import run_stage, take_over_upstream
@@ -389,6 +393,17 @@ def _stage(chosen: argparse.Namespace) -> int:
     take_over_upstream(chosen.name, config, paths, lenders)
     say_stage(run_stage(chosen.name, config, paths, OFFLINE, lenders))
     return 0
+
+
+def _register(context: "Context") -> "Receipt":
+    from flows.adapters.versioning import version_outputs
+    from flows.tasks import compare, register
+
+    compare.fn(context)
+    with context.alone_with("dvc"):
+        data_versions = version_outputs(context.paths, ())
+    receipt: Receipt = register.fn(context, data_versions)
+    return receipt
 
 
 def _audit(chosen: argparse.Namespace) -> int:

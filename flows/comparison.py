@@ -13,6 +13,7 @@ from tessera_core.records.files import read_json, write_atomically
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
+from tessera_core.records.standing import report_standing
 
 PAGE_NAME: Final = "comparison.html"
 STAGES: Final = ("pretrain", "shuffle", "quality", "ingest")
@@ -186,6 +187,11 @@ def _lines(content: Mapping[str, Any]) -> list[str]:
             f"  {task:<12} {one['metric']} {one['champion']:.3f} -> {one['challenger']:.3f}, gain "
             f"{one['gain']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]"
         )
+    lines += [
+        f"  {task:<12} {new}: {report_standing(report)}"
+        for task, report in content["evaluations"][1]["tasks"].items()
+        if report["scores"]
+    ]
     lines.append(f"  bridge       {content['comparison']['bridge']['verdict']}")
     decision = content["decision"]
     verdict = "takes over" if decision["alias"] == "champion" else f"does not replace {old}"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tessera_core.records.evaluation import SCORED
+from tessera_core.records.evaluation import SCORED, UNSCORED
 from tessera_core.stages import StageResult
 
 STAGE_WIDTH = 9
@@ -62,21 +62,24 @@ def describe(stage: str, facts: Mapping[str, Any]) -> str:
 
 
 def say_summary(summary: Mapping[str, Any]) -> None:
-    """Print the end of a run: who is champion, how it scores, where everything is."""
+    """Print the end of a run: who is champion and why, how it scores, where everything is."""
     say()
     version = f"{summary['model_name']} version {summary['version']}"
-    say(f"{version} is {summary['alias']}: {'; '.join(summary['reasons'])}")
     champion = summary["champion"]
+    nobody = "" if champion else ", and there is no champion: nothing is exported"
+    say(f"{version} is {summary['alias']}{nobody}: {'; '.join(summary['reasons'])}")
+    if champion and champion["unscored"]:
+        say(f"the champion, version {champion['version']}, is {UNSCORED}")
     if summary["simulated"]:
         say("simulated scenes: these numbers prove the machinery, not the science")
-    elif champion["simulated"]:
+    elif champion and champion["simulated"]:
         say(
             f"WARNING: the champion, version {champion['version']}, was trained on simulated "
             "scenes and has embedded your real ones. Give their model a name of its own: "
             "--set register.model_name=NAME"
         )
     for task, scores in summary["scores"].items():
-        say(f"{task}:")
+        say(f"{task}: {summary['standings'][task]}")
         for name, text in scores.items():
             say(f"  {name:<24} {text}")
     from tessera_core.evaluate.sources import NO_DATA
@@ -92,10 +95,15 @@ def say_summary(summary: Mapping[str, Any]) -> None:
             "see docs/how-to/benchmarks.md"
         )
     say()
-    say(f"embeddings   {summary['export']}")
+    say(f"embeddings   {summary['export'] or 'none, for want of a champion'}")
     say(f"report       {summary['report']}")
     say(f"certificate  {summary['certificate']}: {summary['verdict']}")
     say("to look      make ui")
+    if not champion:
+        say(
+            f"to overrule  tessera promote {summary['version']} --by NAME --reason TEXT, with the "
+            "same --set; then tessera retrain again"
+        )
 
 
 def complain(message: str) -> None:

@@ -108,8 +108,8 @@ class _Decision:
     before: tuple[str | None, ...] | None
     """Champions that it may have met; None when its record does not say."""
 
-    after: str
-    """Champion that it left."""
+    after: str | None
+    """Champion that it left; None where nobody has earned it yet."""
 
     alias: str
     reasons: str
@@ -223,7 +223,8 @@ def _apply(decision: _Decision, state: _State) -> _State:
 def _by_rule(registers: Mapping[str, Receipt]) -> Iterator[_Decision]:
     for digest, receipt in registers.items():
         facts = receipt.facts
-        version, after = str(facts["candidate"]["version"]), str(facts["champion"]["version"])
+        version, served = str(facts["candidate"]["version"]), facts["champion"]
+        after = None if served is None else str(served["version"])
         alias = str(facts["decision"]["alias"])
         before: tuple[str | None, ...] | None = None
         if alias == CHALLENGER:
@@ -254,7 +255,7 @@ def _versions(
     told = [
         *(receipt.facts["candidate"] for receipt in registers.values()),
         *({"pretrain": None, **record} for record in people.values()),
-        *(receipt.facts["champion"] for receipt in registers.values()),
+        *(champion for receipt in registers.values() if (champion := receipt.facts["champion"])),
     ]
     for one in told:
         number = int(one["version"])

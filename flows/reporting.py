@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from flows.context import Context
+from tessera_core.audit.certificate import HTML_NAME
+from tessera_core.audit.subject import find_subject
 from tessera_core.errors import RecordError
 from tessera_core.records.code import closure_digest
+from tessera_core.records.evaluation import UNSCORED
 from tessera_core.records.files import digest_json, read_json
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.receipt import Receipt
+from tessera_core.records.standing import standings
 from tessera_core.stages import STAGES
 
 LOSS = "loss/total"
@@ -144,7 +148,8 @@ def publish_evaluation(context: Context, receipt: Receipt) -> None:
         for task, scores in headline_lines(receipt.facts).items()
         for model, text in scores.items()
     ]
-    create_table_artifact(table=rows, key="evaluation", description="Scores beside baselines")
+    said = [f"{task}: {sentence}" for task, sentence in standings(receipt.facts).items()]
+    create_table_artifact(table=rows, key="evaluation", description="\n\n".join(said) or UNSCORED)
 
 
 def publish_decision(context: Context, receipt: Receipt) -> None:
@@ -154,6 +159,7 @@ def publish_decision(context: Context, receipt: Receipt) -> None:
 
     facts, folder = receipt.facts, context.paths.registration
     evaluated = Receipt.read(context.paths.receipt("evaluate"))
+    said = {task: f"{task}: {each}" for task, each in standings(evaluated.facts).items()}
     candidate = facts["candidate"]
     name = f"{facts['model_name']} v{candidate['version']}"
     decision = facts["decision"]
@@ -175,7 +181,9 @@ def publish_decision(context: Context, receipt: Receipt) -> None:
                 "tessera.decision": decision["alias"],
                 "tessera.reasons": "; ".join(decision["reasons"]),
                 "tessera.version": candidate["version"],
-                "mlflow.note.content": "\n".join(f"- {one}" for one in decision["reasons"]),
+                "mlflow.note.content": "\n".join(
+                    f"- {one}" for one in (*decision["reasons"], *said.values())
+                ),
             }
         )
     registry = MlflowRegistry(context.settings, facts["model_name"], run_id="")
@@ -183,13 +191,16 @@ def publish_decision(context: Context, receipt: Receipt) -> None:
 
 
 def publish_links(context: Context) -> None:
-    """Link the certificate and the report from the flow run's page."""
+    """Link the decision, the certificate and the report from the flow run's page."""
     from prefect.artifacts import create_markdown_artifact
 
-    paths = context.paths
+    paths, told = context.paths, summarise(context)
+    nobody = "" if told["champion"] else ", and there is no champion: nothing is exported"
     lines = [
-        f"- certificate: `{paths.audit / 'certificate.html'}`",
-        f"- evaluation report: `{paths.evaluation / 'report.html'}`",
+        f"- version {told['version']} is {told['alias']}{nobody}",
+        *(f"- {task}: {sentence}" for task, sentence in told["standings"].items()),
+        f"- certificate: `{told['certificate']}`",
+        f"- evaluation report: `{told['report']}`",
         f"- quality report: `{paths.quality / 'report.html'}`",
         f"- MLflow: {context.settings.mlflow_tracking_uri}",
     ]
@@ -214,11 +225,14 @@ def headline_lines(facts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 def summarise(context: Context) -> dict[str, Any]:
     """Return what the end of a run has to say, from the receipts alone."""
     paths = context.paths
-    receipts = {
-        stage: Receipt.read(paths.receipt(stage))
-        for stage in ("evaluate", "register", "export", "audit")
-    }
-    registered, evaluated = receipts["register"].facts, receipts["evaluate"].facts
+    registered, evaluated = (
+        Receipt.read(paths.receipt(stage)).facts for stage in ("register", "evaluate")
+    )
+    if registered["champion"] is None:
+        export, certificate = None, find_subject(version_name(context), "", paths).certificate
+    else:
+        name = Receipt.read(paths.receipt("export")).facts["export"]
+        export, certificate = str(paths.exports / name), paths.audit
     return {
         "model_name": registered["model_name"],
         "version": registered["candidate"]["version"],
@@ -227,9 +241,16 @@ def summarise(context: Context) -> dict[str, Any]:
         "simulated": evaluated["simulated"],
         "champion": registered["champion"],
         "scores": headline_lines(evaluated),
+        "standings": standings(evaluated),
         "skipped": evaluated["skipped"],
-        "export": str(paths.exports / receipts["export"].facts["export"]),
+        "export": export,
         "report": str(paths.evaluation / "report.html"),
-        "certificate": str(paths.audit / "certificate.html"),
-        "verdict": "passed" if receipts["audit"].facts["passed"] else "failed",
+        "certificate": str(certificate / HTML_NAME),
+        "verdict": "passed" if Manifest.read(certificate).facts["passed"] else "failed",
     }
+
+
+def version_name(context: Context) -> str:
+    """Return ``NAME/VERSION`` of what the workspace registered last."""
+    facts = Receipt.read(context.paths.receipt("register")).facts
+    return f"{facts['model_name']}/{facts['candidate']['version']}"

@@ -1,12 +1,13 @@
 """One Prefect task per stage, same name: build the ports, call the stage, say what happened."""
 
+from pathlib import Path
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows.adapters.mapper import is_worth_a_retry, map_as_tasks
-from flows.console import say_stage
+from flows.console import STAGE_WIDTH, say, say_stage
 from flows.context import Context
 from flows.reporting import (
     publish_decision,
@@ -15,6 +16,7 @@ from flows.reporting import (
     run_key,
     run_name,
 )
+from tessera_core.errors import GateError
 from tessera_core.ports import NullTracker, Ports
 from tessera_core.records.receipt import Receipt
 from tessera_core.stages import StageResult, run_stage
@@ -127,6 +129,20 @@ def export(context: Context) -> Receipt:
 def audit(context: Context) -> Receipt:
     """Verify the whole chain and write the certificate."""
     return _run("audit", context, _plain_ports()).receipt
+
+
+@task(name="certify", timeout_seconds=4 * 3600, **OPTIONS)
+def certify(context: Context) -> Path:
+    """Verify the chain of a version of which nothing is exported, and write its certificate."""
+    from flows.auditing import audit
+    from flows.reporting import version_name
+    from tessera_core.audit.stage import refusal
+
+    report, folder = audit(context, version_name(context))
+    if folder is None or not report.passed:
+        raise GateError(refusal(report, folder or context.paths.audit))
+    say(f"{'audit':<{STAGE_WIDTH}} done    {report.num_files:,} files behind the version verified")
+    return folder
 
 
 @task(name="version-data", timeout_seconds=4 * 3600, **OPTIONS)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from flows.context import Context
 from tessera_core.errors import InputError
-from tessera_core.records.evaluation import EVALUATION_NAME, SCORED
+from tessera_core.records.evaluation import EVALUATION_NAME, SCORED, UNSCORED
 from tessera_core.records.files import (
     canonical_json,
     digest_file,
@@ -16,6 +16,7 @@ from tessera_core.records.files import (
 )
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.receipt import Receipt, write_receipt
+from tessera_core.records.standing import report_standing
 
 EXPERIMENT: Final = "tessera-evaluation"
 TRAINING_TAG: Final = "tessera.training_run"
@@ -140,8 +141,17 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     served = "nothing" if before is None else f"version {before.version}"
     return (
         f"{name} version {chosen.version} is champion, before it {served}: {decision.reasons[0]}. "
-        "Run `tessera register` and `tessera export` to publish its embeddings"
+        "`tessera retrain` publishes its embeddings and certifies them; or `tessera register`, "
+        "`tessera export` and `tessera audit` one by one"
     )
+
+
+def lacks_champion(context: Context) -> bool:
+    """Return whether the workspace's last registration left no champion, as export would see it."""
+    from tessera_core.register.stage import REGISTRATION_NAME
+
+    path = context.paths.registration / REGISTRATION_NAME
+    return path.is_file() and read_json(path).get("champion", {}) is None
 
 
 def override_tags(reason: str, digest: str) -> dict[str, str]:
@@ -207,15 +217,12 @@ def _note(evaluation: dict[str, Any], link: str) -> str:
     lines = [f"Model `{evaluation['model_digest'][:12]}`, trained in {link}.", ""]
     if evaluation["simulated"]:
         lines += ["**Simulated scenes: these numbers prove the machinery, not the science.**", ""]
-    lines += ["| task | metric | score | 95 % interval |", "|---|---|---|---|"]
-    for name, task in evaluation["tasks"].items():
-        if task["scores"]:
-            score = task["scores"][task["compared"]][task["metric"]]
-            lines.append(
-                f"| {name} | {task['metric']} | {score['mean']:.3f} | "
-                f"{score['low']:.3f} to {score['high']:.3f} |"
-            )
-    return "\n".join(lines)
+    said = [
+        f"- {name}: {report_standing(task)}"
+        for name, task in evaluation["tasks"].items()
+        if task["scores"]
+    ]
+    return "\n".join([*lines, *(said or [f"**{UNSCORED}**"])])
 
 
 def _receipt(context: Context, folder: Path) -> Receipt:

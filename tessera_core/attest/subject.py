@@ -156,7 +156,7 @@ def _find_version(
     for role in ("candidate", "champion"):
         for digest in ordered:
             facts = known[digest].facts
-            is_it = known[digest].stage == "register" and role in facts
+            is_it = known[digest].stage == "register" and facts.get(role) is not None
             if is_it and facts[role]["version"] == version and name in ("", facts["model_name"]):
                 found.append((digest, {**facts[role], "model_name": facts["model_name"]}))
     models = sorted({record["model_name"] for _, record in found})

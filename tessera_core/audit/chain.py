@@ -7,7 +7,7 @@ from typing import Final
 
 from tqdm import tqdm
 
-from tessera_core.audit.checks import Chain, champion_receipts, check_chain
+from tessera_core.audit.checks import Chain, champion_receipts, check_chain, has_champion
 from tessera_core.audit.comparisons import check_comparisons
 from tessera_core.audit.decisions import check_overrides
 from tessera_core.audit.evidence import Evidence
@@ -230,7 +230,10 @@ def _links(digest: str, receipt: Receipt) -> tuple[list[tuple[str, str]], list[F
     if receipt.stage == "register":
         champion = champion_receipts(receipt)
         links += [(champion[name], name) for name in CHAMPION_STAGES if name in champion]
-        missing += [f"the champion's {name}" for name in CHAMPION_STAGES if name not in champion]
+        if has_champion(receipt):
+            missing += [
+                f"the champion's {name}" for name in CHAMPION_STAGES if name not in champion
+            ]
     label = f"{receipt.stage} receipt {digest[:12]}"
     return links, [_broken(label, f"it names no receipt of {name}") for name in missing]
 

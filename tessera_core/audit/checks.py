@@ -8,6 +8,7 @@ from typing import Final
 from tessera_core.audit.outputs import Verified
 from tessera_core.audit.report import Finding, Grade, counted
 from tessera_core.errors import RecordError
+from tessera_core.records.evaluation import UNSCORED, is_unscored
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.samples import SCENES_NAME, read_table
 from tessera_core.records.schema import SCENES
@@ -54,6 +55,11 @@ def champion_receipts(receipt: Receipt) -> Mapping[str, str]:
     """Return the receipts of the champion's run that register names, by stage."""
     named: Mapping[str, str] = receipt.facts.get(CHAMPION_FACT) or {}
     return named
+
+
+def has_champion(receipt: Receipt) -> bool:
+    """Return whether a registration left a champion: only one that says so itself left none."""
+    return receipt.facts.get("champion", {}) is not None
 
 
 def check_chain(chain: Chain) -> list[Finding]:
@@ -208,6 +214,8 @@ def _remarks(chain: Chain) -> Iterator[Finding]:
             "machinery, never the science",
             "ingest real scenes for results that mean something",
         )
+    for each in chain.of_stage("register"):
+        yield from _worth(each, chain)
     yield from _unscored(chain)
 
 
@@ -234,6 +242,22 @@ def _unscored(chain: Chain) -> Iterator[Finding]:
             f"{'has' if len(names) == 1 else 'have'} no data here ({', '.join(names)})",
             "nothing, unless they are to be scored: docs/how-to/benchmarks.md says where data goes",
         )
+
+
+def _worth(register: Verified, chain: Chain) -> Iterator[Finding]:
+    """Say of a registration that it left no champion, or one that was never scored."""
+    if not has_champion(register.receipt):
+        yield _finding(
+            Grade.NOTE, register, "the rule made no version champion, so nothing was exported",
+            "`tessera promote`, where a person knows better",
+        )  # fmt: skip
+    scored = chain.champion(register, "evaluate")
+    if scored and is_unscored(scored.receipt.facts):
+        yield _finding(
+            Grade.NOTE, register,
+            f"the champion is {UNSCORED}",
+            "bring labels (evaluate.labels) and run again",
+        )  # fmt: skip
 
 
 def _manifest_digests(verified: Verified) -> set[str]:

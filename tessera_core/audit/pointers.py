@@ -168,27 +168,30 @@ def _check_alias(state: RegistryState, known: _Known) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _possible_champions(known: _Known) -> set[str]:
+def _possible_champions(known: _Known) -> set[str | None]:
     """Return the versions that may serve, from the newest registration and what came after.
 
-    Receipts hold no time. The newest version's registration says whom it left in charge; after
+    None stands for no champion. Receipts hold no time. The newest version's registration says
+    whom it left in charge; where that is nobody, whoever a registration crowned came later. After
     it only its own repetitions, a known version that won again, and decisions of people can have
     moved the alias, and each says who served before.
     """
     newest = max(int(_candidate(each)["version"]) for each in known.registered)
     latest = [each for each in known.registered if int(_candidate(each)["version"]) == newest]
     left = {_served(each) for each in latest}
+    if None in left:
+        left = {_served(each) for each in known.registered} - {None} or left
     moved = {str(each.facts.get("before")) for each in latest if _takes_over(each, _served(each))}
     serving = (left - moved) or left
     for each in known.registered:
         before, after = each.facts.get("before"), _served(each)
         is_late = before is not None and int(before) > int(_candidate(each)["version"])
         if is_late and before in serving and _takes_over(each, after):
-            serving = (serving - {str(before)}) | {after}
+            serving = (serving - {before}) | {after}
     return _after_people(serving, known)
 
 
-def _after_people(serving: set[str], known: _Known) -> set[str]:
+def _after_people(serving: set[str | None], known: _Known) -> set[str | None]:
     """Return who may serve after the decisions of people that begin where the rule ended."""
     last = later = known.overrides.get(known.last or "")
     while last is not None and later is not None:
@@ -201,14 +204,16 @@ def _after_people(serving: set[str], known: _Known) -> set[str]:
     return serving
 
 
-def _takes_over(receipt: Receipt, version: str) -> bool:
+def _takes_over(receipt: Receipt, version: str | None) -> bool:
     """Return whether a registration made a version champion in the place of another."""
     before = receipt.facts.get("before")
     return before is not None and str(before) != version and _served(receipt) == version
 
 
-def _served(receipt: Receipt) -> str:
-    return str((receipt.facts.get("champion") or {}).get("version"))
+def _served(receipt: Receipt) -> str | None:
+    """Return the version that a registration left in charge, None where nobody had earned it."""
+    champion = receipt.facts.get("champion")
+    return None if champion is None else str(champion["version"])
 
 
 def _candidate(receipt: Receipt) -> Mapping[str, Any]:

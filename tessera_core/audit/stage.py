@@ -38,7 +38,7 @@ def run(config: "PlatformConfig", paths: Paths, ports: "Ports") -> Outcome:
     report = audit_workspace(config, paths)
     write_report(report, paths.audit)
     if not report.passed:
-        raise GateError(refusal(report, paths))
+        raise GateError(refusal(report, paths.audit))
     return Outcome(outputs=(paths.audit / MANIFEST_NAME,), facts=facts_of(report))
 
 
@@ -87,8 +87,8 @@ def facts_of(report: AuditReport) -> dict[str, Any]:
     }
 
 
-def refusal(report: AuditReport, paths: Paths) -> str:
-    """Return the text of the gate: what is broken and what to do."""
+def refusal(report: AuditReport, certificate: Path) -> str:
+    """Return the text of the gate: what is broken, what to do, and where the certificate is."""
     blocking = report.of(Grade.BLOCK)
     lines = [f"the audit found {len(blocking)} thing(s) that break the chain of evidence:"]
     lines += [
@@ -97,5 +97,5 @@ def refusal(report: AuditReport, paths: Paths) -> str:
     ]
     if len(blocking) > MAX_NAMED:
         lines.append(f"- and {len(blocking) - MAX_NAMED} more")
-    lines.append(f"Certificate: {paths.audit / TEXT_NAME}")
+    lines.append(f"Certificate: {certificate / TEXT_NAME}")
     return "\n".join(lines)

@@ -2,14 +2,15 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tessera_core.domain.scores import metric_title
-from tessera_core.evaluate.report import shown, signed
-from tessera_core.evaluate.words import model_label
+from tessera_core.records.evaluation import SCORED
 from tessera_core.records.page import render_page
+from tessera_core.records.standing import report_standing
+from tessera_core.records.words import shown, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,10 +45,24 @@ def render_comparison(content: Mapping[str, Any]) -> str:
         "simulated": any(one["simulated"] for one in content["evaluations"]),
         "metric_title": metric_title,
         "bridge_words": BRIDGE_WORDS,
-        "model_label": model_label,
+        "standings": list(_standings(content)),
+        "unscored": [
+            name
+            for name, one in zip(content["names"], content["evaluations"], strict=True)
+            if not any(report["status"] == SCORED for report in one["tasks"].values())
+        ],
     }
     filters = {"shown": shown, "signed": signed}
     return render_page(Path(__file__).with_name(TEMPLATE_NAME), filters, values)
+
+
+def _standings(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield task, version and how it stands beside its baselines."""
+    for task in content["evaluations"][1]["tasks"]:
+        for name, one in zip(content["names"], content["evaluations"], strict=True):
+            report = one["tasks"].get(task)
+            if report is not None and report["status"] == SCORED:
+                yield report["title"], name, report_standing(report)
 
 
 def _figures(content: Mapping[str, Any]) -> dict[str, str]:

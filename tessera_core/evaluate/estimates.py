@@ -15,6 +15,7 @@ from tessera_core.domain.bootstrap import (
 )
 from tessera_core.domain.scores import Kind, scores, tally
 from tessera_core.evaluate.config import EvaluateConfig
+from tessera_core.records.standing import is_baseline
 
 Predictions = Mapping[str, npt.NDArray[np.float64]]
 """Model -> (U,) or (U, L), NaN where it was not tested."""
@@ -60,17 +61,15 @@ def compare(
     sums: Mapping[str, npt.NDArray[np.float64]],
     metrics: tuple[str, ...],
     compared: str,
-    baselines: tuple[str, ...],
     settings: EvaluateConfig,
 ) -> dict[str, Any]:
-    """Return scores of all models and differences to the compared one, with intervals.
+    """Return scores of all models and how far the compared one is above each of its baselines.
 
     Args:
         kind: Of the task.
         sums: Model -> (G, ...) from ``tallies``.
         metrics: Which metrics to report.
         compared: The model that baselines are set against.
-        baselines: Models; those without sums are left out.
         settings: Bootstrap resamples and seed.
     """
     num_groups = len(next(iter(sums.values())))
@@ -90,8 +89,8 @@ def compare(
             f"{compared} - {name}": estimate_difference(
                 found[compared], found[name], num_groups=num_groups
             )
-            for name in baselines
-            if name in found
+            for name in found
+            if is_baseline(name)
         },
     }
 

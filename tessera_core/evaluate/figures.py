@@ -17,7 +17,7 @@ from tessera_core.domain.scores import is_share, metric_title
 from tessera_core.evaluate.gather import Gathered, MappedTile
 from tessera_core.evaluate.mosaic import embedding_colours, latest_year, paint, place_tiles
 from tessera_core.evaluate.prepare import class_names
-from tessera_core.evaluate.words import SIMULATED, model_label
+from tessera_core.records.words import SIMULATED, model_label
 
 MODEL_COLOURS: Final = {
     "encoder": "#1b5e9b",

@@ -15,7 +15,7 @@ from tessera_core.evaluate.figures import FAINT, INK, WARNING, save_png
 from tessera_core.evaluate.gather import Gathered, MappedTile
 from tessera_core.evaluate.mosaic import embedding_colours, latest_year, paint, place_tiles
 from tessera_core.evaluate.score import TaskResult
-from tessera_core.evaluate.words import SIMULATED
+from tessera_core.records.words import SIMULATED
 
 NUM_SHOWN: Final = 12
 NUM_COLUMNS: Final = 4

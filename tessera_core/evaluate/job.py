@@ -27,6 +27,7 @@ from tessera_core.records.files import (
 from tessera_core.records.manifest import Manifest, find_differences, write_manifest
 from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import write_table
+from tessera_core.records.standing import main_differences
 from tessera_core.records.typed import plain
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def facts_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             }
             for name, report in tasks.items()
         },
+        "differences": {name: main_differences(report) for name, report in tasks.items()},
     }
 
 

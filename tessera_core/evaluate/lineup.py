@@ -73,15 +73,6 @@ def models_of(kind: Kind, features: Features, settings: EvaluateConfig) -> dict[
     return {name: model for name, model in found.items() if model[1] in features}
 
 
-def baselines_of(kind: Kind) -> tuple[str, ...]:
-    """Return the models that the compared one is set against, by difference with interval."""
-    if kind == Kind.SEGMENTATION:
-        return ("random_encoder/unet", "raw/forest")
-    head = COMPARED[kind].split("/")[1]
-    return (f"random_encoder/{head}", "raw/forest", f"raw/{head}", "harmonics/forest",
-            "harmonics/boosting", "series/temporal_cnn")  # fmt: skip
-
-
 def _class_models(features: Features, settings: EvaluateConfig) -> dict[str, Model]:
     seed = settings.seed
     knn: Head = partial(predict_knn, num_neighbours=settings.num_neighbours)

@@ -19,7 +19,6 @@ from tessera_core.evaluate.lineup import (
     MAX_LEARNT,
     Features,
     Model,
-    baselines_of,
     models_of,
 )
 from tessera_core.evaluate.prepare import HAS_CLASSES, Ready, prepare
@@ -102,7 +101,7 @@ def score_task(
     features = featurise(ready.examples)
     predictions = _predict(ready, features, folds, settings)
     sums = tallies(benchmark.kind, ready.truth, predictions, ready.group, ready.num_classes)
-    compared, baselines = COMPARED[benchmark.kind], baselines_of(benchmark.kind)
+    compared = COMPARED[benchmark.kind]
     regions = by_region(
         benchmark.kind, ready.truth, predictions, ready.group, ready.examples.region,
         ready.num_classes, benchmark.metrics[0],
@@ -116,7 +115,7 @@ def score_task(
         "num_groups": len(np.unique(ready.group)),
         "classes": ready.describe_classes(),
         "left_out": dict(ready.left_out),
-        **compare(benchmark.kind, sums, benchmark.metrics, compared, baselines, settings),
+        **compare(benchmark.kind, sums, benchmark.metrics, compared, settings),
         "regions": regions,
         "confusion": _confusion(benchmark.kind, sums[compared]),
         **_learning(ready, features, folds, settings, with_baselines=with_baselines),

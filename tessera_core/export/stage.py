@@ -71,6 +71,9 @@ class Champion:
     is_simulated: bool
     """True when it was trained on simulated scenes."""
 
+    is_unscored: bool
+    """True when no task could be scored for want of labels."""
+
 
 def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
     """Return nothing: the stage reads only what ingest and register made."""
@@ -81,10 +84,10 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     """Embed every tile with the champion and publish the result, once and for all.
 
     Raises:
-        RecordError: There are no samples or no champion, or the same name was published with
-            other content.
+        RecordError: There are no samples, or the same name was published with other content.
         ArtifactError: The champion's artifact is not the registered one.
-        GateError: The validator found a fault in what was about to be published.
+        GateError: No version has become champion, or the validator found a fault in what was about
+            to be published.
     """
     champion = read_champion(paths)
     use_one_thread()
@@ -103,6 +106,8 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         "samples_digest": samples.digest,
         "settings": config.section("export"),
     }
+    if champion.is_unscored:
+        identity["unscored"] = True  # scored later, it is published under another name
     mark = digest_json(identity)[:IDENTITY_LENGTH]
     name = f"{champion.model_name}-v{champion.version}-{mark}"
     paths.exports.mkdir(parents=True, exist_ok=True)
@@ -133,14 +138,22 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
             "num_pixels": facts["num_pixels"],
             "dimensions": facts["dimensions"],
             "years": facts["years"],
+            **({"unscored": True} if champion.is_unscored else {}),
         },
     )
 
 
 def read_champion(paths: Paths) -> Champion:
-    """Return the champion that register wrote down; raises RecordError when there is none."""
+    """Return the champion that register wrote down.
+
+    Raises:
+        GateError: Register has made no version champion.
+        RecordError: There is no registration, or it is none.
+    """
     path = paths.registration / REGISTRATION_NAME
     stored = read_json(path)
+    if stored.get("champion", {}) is None:
+        raise GateError(no_champion(stored))
     try:
         champion = stored["champion"]
         return Champion(
@@ -149,12 +162,23 @@ def read_champion(paths: Paths) -> Champion:
             model_digest=str(champion["model_digest"]),
             pretrain=str(champion["pretrain"]),
             is_simulated=bool(champion.get("simulated", False)),
+            is_unscored=bool(champion.get("unscored", False)),
         )
     except (KeyError, TypeError) as error:
         raise RecordError(
             f"{path} names no champion ({error!r}), so there is nothing to export; "
-            "run `tessera register` until a version is promoted"
+            "run `tessera register` again"
         ) from error
+
+
+def no_champion(registration: Mapping[str, Any]) -> str:
+    """Return why nothing is exported, and what to do, in one sentence."""
+    name, version = registration["model_name"], registration["candidate"]["version"]
+    return (
+        f"{name} has no champion, so there is nothing to export: the rule left version {version} "
+        "challenger (its card says why); train a better one, or overrule it with "
+        f"`tessera promote {version} --by NAME --reason TEXT`"
+    )
 
 
 def source_uris(path: str, collections: Sequence[str]) -> list[str]:
@@ -207,6 +231,8 @@ def _build(
     # Real scenes embedded by a model that only knows simulated ones prove nothing either.
     simulated = champion.is_simulated or bool(samples.facts.get("simulated", False))
     attributes["tessera:simulated"] = simulated
+    if champion.is_unscored:
+        attributes["tessera:unscored"] = True
     write_store(building, zones, years, config.export, attributes)
     write_preview(building, zones, years)
     return write_manifest(

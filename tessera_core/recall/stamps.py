@@ -57,7 +57,7 @@ def stamp_recalled(
     kept = [
         _keeps(lineage.receipts[held["register"]])
         for held in new.values()
-        if held["export"] in after.exports
+        if held.get("export") in after.exports
     ]
     return stamps, kept
 
@@ -78,9 +78,10 @@ def _replacement(
     held = new[candidates[0]]
     if receipt["stage"] == "pretrain":
         # What serves in its place, which need not be what was trained last.
-        replacement = lineage.receipts[held["register"]]["facts"]["champion_receipts"]["pretrain"]
+        served = lineage.receipts[held["register"]]["facts"]["champion_receipts"]
+        replacement = served.get("pretrain", "")
     else:
-        replacement = held[receipt["stage"]]
+        replacement = held.get(receipt["stage"], "")
     return "" if replacement in after.receipts else str(replacement)
 
 

@@ -1,6 +1,7 @@
 """What an evaluation and a comparison leave on disk, which promotion and pages read."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -11,6 +12,11 @@ PREDICTIONS_NAME: Final = "predictions.parquet"
 SCORED: Final = "scored"
 SKIPPED: Final = "skipped"
 """Status of a task in evaluation.json."""
+
+UNSCORED: Final = (
+    "unscored: no task could be scored for want of labels, so nobody knows what it is worth"
+)
+"""What every page and summary says of a version without any score."""
 
 PREDICTIONS: Final = pa.schema(
     [
@@ -32,3 +38,12 @@ PREDICTIONS: Final = pa.schema(
 
 ``group`` is what goes whole into ``fold``: resample it, not units.
 """
+
+
+def is_unscored(facts: Mapping[str, Any]) -> bool:
+    """Return whether the receipt of an evaluation holds no score of any task, for want of labels.
+
+    Args:
+        facts: Of the receipt.
+    """
+    return not any(facts["headline"].values())

@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tessera_core.records.evaluation import is_unscored
 from tessera_core.records.receipt import Receipt
+from tessera_core.records.standing import standings
 from tessera_core.register.gate import Decision
 
 SIMULATED = (
     "> Trained and scored on **simulated** scenes: the numbers prove the machinery, "
     "never the science.\n\n"
+)
+
+UNSCORED = (
+    "> **Unscored**: no task could be scored for want of labels. Nobody knows what this version "
+    "is worth.\n\n"
 )
 
 
@@ -21,6 +28,7 @@ def render_card(
         f"# {name} version {version}",
         "",
         f"{SIMULATED if evaluate.facts['simulated'] else ''}"
+        f"{UNSCORED if is_unscored(evaluate.facts) else ''}"
         "Encoder of Sentinel-1/2 pixel years by the TESSERA method.",
         "",
         f"- decision: **{decision.alias}**: {'; '.join(decision.reasons)}",
@@ -33,6 +41,8 @@ def render_card(
         "| task | model | metric | mean | 95 % interval |",
         "|---|---|---|---|---|",
         *_score_rows(evaluate.facts["headline"]),
+        "",
+        *(f"- {task}: {sentence}" for task, sentence in standings(evaluate.facts).items()),
         "",
         "Limits: one calendar year per embedding, no spatial context, 10 m pixels. Embeddings of "
         "different versions must not be mixed.",

@@ -22,12 +22,17 @@ from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import DIGITS_OF_NAME, Paths
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.samples import read_table
-from tessera_core.register.gate import Evidence, TaskEvidence, limited_loss
+from tessera_core.register.first import CONSTANT, UNTRAINED, Baselines
+from tessera_core.register.gate import Evidence, limited_loss
+from tessera_core.register.paired import TaskEvidence
 
 SAME_UNIT: Final = ("tile", "year", "row", "column", "label", "group", "fold", "truth")
 """What must agree row by row before two versions were asked the same."""
 
 INT8: Final = "encoder_int8"
+
+NO_ENCODER: Final = ("majority", "mean")
+"""Models that know only the labels; a task has one of them."""
 
 Rows = dict[str, npt.NDArray[Any]]
 
@@ -100,6 +105,30 @@ def evidence_between(new: Path, old: Path, pair: Path) -> Evidence:
         **dict.fromkeys(("canaries_pass", "quality_passed", "audit_passed"), True),
     }
     return Evidence(**values)
+
+
+def read_baselines(folder: Path) -> Baselines:
+    """Return, for every task of an evaluation with a score, its encoder against what knows less.
+
+    A baseline that was not asked the same is left out; the rule says what follows.
+
+    Args:
+        folder: Evaluation with baselines.
+    """
+    own = _read_folder(folder, EVALUATION_NAME)
+    table = read_table(folder / PREDICTIONS_NAME, PREDICTIONS)
+    found: dict[str, dict[str, TaskEvidence]] = {}
+    for name in _scored(own):
+        report = own["tasks"][name]
+        mine = _rows(table, name, report["compared"])
+        head = report["compared"].split("/")[1]
+        pairs = found.setdefault(name, {})
+        for what, models in ((UNTRAINED, (f"random_encoder/{head}",)), (CONSTANT, NO_ENCODER)):
+            answers = (_rows(table, name, model) for model in models)
+            theirs = next((rows for rows in answers if _same_units(mine, rows)), None)
+            if theirs is not None:
+                pairs[what] = _task_evidence(name, report, mine, theirs)
+    return found
 
 
 def quality_passed(evaluate: Receipt, lineage: Path) -> bool | None:

@@ -3,90 +3,38 @@
 Every group (field, block, chip) is resampled for both versions at once, so differences are paired.
 A challenger must be better on at least one report task, at a level that is shared out over all
 tasks, so that a version which is no better is promoted in at most ``ALPHA`` of all cases; and on
-every other task it must be no worse than the task's margin. See docs/decisions/0005.
+every other task it must be no worse than the task's margin. Where nothing scored serves yet,
+``first`` says what a version must have earned. See docs/decisions/0005.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.domain.bootstrap import (
-    DIGITS,
-    MAX_BLOCK,
-    count_blocks,
-    expanded_tail,
-    resampled_scores,
-)
-from tessera_core.domain.scores import METRICS, Kind, Unit, require_metrics, scores
+from tessera_core.domain.bootstrap import DIGITS, expanded_tail
+from tessera_core.domain.scores import METRICS, Unit
 from tessera_core.errors import InputError
 from tessera_core.register.config import RegisterConfig
-
-Floats = npt.NDArray[np.float64]
+from tessera_core.register.first import FIRST, Baselines, judge_first
+from tessera_core.register.paired import (
+    ALPHA,
+    MIN_GROUPS,
+    NUM_RESAMPLES,
+    SHARED_OUT,
+    TaskEvidence,
+    gains,
+    score_of,
+    sign_of,
+)
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 
-ALPHA: Final = 0.05
-"""Chance at most that a version which is no better on any task is promoted, and that a loss as
-large as a margin is overlooked."""
-
-SHARED_OUT: Final = 0.04
-"""Level of superiority over all tasks together. Less than ``ALPHA``: in the far tail resampling is
-too sure of itself, by up to a quarter at 60 to 200 groups."""
-
-NUM_RESAMPLES: Final = 4000
-"""Of the groups: five tasks look at the 1 % tail, where 40 of them lie."""
-
-MIN_GROUPS: Final = 12
-"""With fewer, resampling is too sure of itself: at 5 groups a version that is no better passes the
-1 % level in 4 of 100 cases, at 12 in 1 to 2."""
-
-
 MAX_WORDS: Final = 500
 """Characters of a person's name or reason; they are shown on one line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TaskEvidence:
-    """What two versions did on the same units of one task; G groups."""
-
-    name: str
-    """Of the task."""
-
-    kind: Kind
-    """Says what a tally is."""
-
-    metric: str
-    """The one that decides."""
-
-    margin: float
-    """How much worse still counts as no worse, in the metric's unit, 0 or more."""
-
-    champion: Floats
-    """(G, ...) tally."""
-
-    challenger: Floats
-    """(G, ...) tally."""
-
-    region: npt.NDArray[np.str_]
-    """(G,), empty where the task knows none."""
-
-    def __post_init__(self) -> None:
-        """Check that both speak of the same groups."""
-        if self.champion.shape != self.challenger.shape or len(self.region) != len(self.champion):
-            raise InputError(
-                f"task {self.name}: tallies have shapes {self.champion.shape} and "
-                f"{self.challenger.shape} for {len(self.region)} groups; expected equal groups"
-            )
-        if not len(self.champion):
-            raise InputError(f"task {self.name}: there is no group that both versions were asked")
-        require_metrics(self.kind, (self.metric,), f"task {self.name}")
-        if not self.margin >= 0:
-            raise InputError(f"task {self.name}: the margin is {self.margin}, expected 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +47,9 @@ class Evidence:
     missing: Mapping[str, str] = field(default_factory=dict)
     """Task -> why it cannot be compared, where only one version has a score, or they were asked
     other questions."""
+
+    baselines: Baselines = field(default_factory=dict)
+    """What a version without a champion to beat is set against, for every task it was scored on."""
 
     int8_loss: Mapping[str, float] = field(default_factory=dict)
     """Task -> how much worse the challenger's int8 codes score than its float32 values, as
@@ -143,13 +94,17 @@ def decide(evidence: Evidence, rule: RegisterConfig, *, has_champion: bool) -> D
     Args:
         evidence: What was measured.
         rule: Limits.
-        has_champion: Without one, the first version serves if its own checks are green.
+        has_champion: Without one that was ever scored, ``judge_first`` decides.
     """
     blocked = list(_own_faults(evidence))
     if not has_champion:
-        first = "first version: there is no champion yet"
-        alias = CHALLENGER if blocked else CHAMPION
-        return Decision(alias=alias, reasons=(*blocked, first), numbers=_measured(evidence))
+        first = judge_first(evidence.baselines)
+        blocked += first.blocks
+        return Decision(
+            alias=CHALLENGER if blocked else CHAMPION,
+            reasons=(*blocked, FIRST, *first.told),
+            numbers={**first.numbers, **_measured(evidence)},
+        )
     missing = dict(evidence.missing) | {
         task.name: f"it has {len(task.champion)} groups, and resampling needs {MIN_GROUPS}"
         for task in evidence.tasks
@@ -230,11 +185,11 @@ class _Verdict:
 def _judge(task: TaskEvidence, level: float, rule: RegisterConfig) -> _Verdict:
     """Compare two versions on one task; differences are turned so that more is better."""
     num_groups = len(task.champion)
-    old, new = (_score(task, tally) for tally in (task.champion, task.challenger))
-    drawn = _gains(task, np.ones(num_groups, np.bool_))
+    old, new = (score_of(task, tally) for tally in (task.champion, task.challenger))
+    drawn = gains(task, np.ones(num_groups, np.bool_))
     wide, narrow = expanded_tail(ALPHA, num_groups), expanded_tail(level, num_groups)
     low, strict, high = map(float, np.quantile(drawn, [wide, narrow, 1 - wide]))
-    gain = _sign(task) * (new - old)
+    gain = sign_of(task) * (new - old)
     is_superior, is_kept = strict > 0, low > -task.margin
     sentence = (
         f"{task.name}: {task.metric} {new:.3f} against {old:.3f}, gain {gain:+.3f} "
@@ -293,12 +248,12 @@ def _regions(task: TaskEvidence, limit: float) -> Iterator[tuple[str, dict[str, 
     ]
     for name in names:
         inside = task.region == name
-        old, new = (_score(task, tally[inside]) for tally in (task.champion, task.challenger))
+        old, new = (score_of(task, tally[inside]) for tally in (task.champion, task.challenger))
         loss = limited_loss(task.metric, old, new)
         numbers = {
             "champion": old,
             "challenger": new,
-            "gain": _sign(task) * (new - old),
+            "gain": sign_of(task) * (new - old),
             "loss": loss,
         }
         rounded = {what: round(value, DIGITS) for what, value in numbers.items()}
@@ -308,45 +263,12 @@ def _regions(task: TaskEvidence, limit: float) -> Iterator[tuple[str, dict[str, 
 
 def _is_below_zero(task: TaskEvidence, inside: npt.NDArray[np.bool_], level: float) -> bool:
     tail = expanded_tail(level, int(inside.sum()))
-    return bool(np.quantile(_gains(task, inside), 1 - tail) < 0)
+    return bool(np.quantile(gains(task, inside), 1 - tail) < 0)
 
 
 def _relation(task: TaskEvidence) -> str:
     relative = METRICS[task.metric].unit == Unit.OF_TRUTH
     return " as a share of the champion's" if relative else ""
-
-
-def _gains(task: TaskEvidence, inside: npt.NDArray[np.bool_]) -> Floats:
-    """Return resampled gains on some groups, (R,); more is better."""
-    sums = {CHAMPION: task.champion[inside], CHALLENGER: task.challenger[inside]}
-    resampled = resampled_scores(task.kind, sums, _blocks(int(inside.sum())))
-    gains = resampled[CHALLENGER][task.metric] - resampled[CHAMPION][task.metric]
-    return _sign(task) * gains
-
-
-def _score(task: TaskEvidence, tally: Floats) -> float:
-    return float(scores(task.kind, tally.sum(axis=0))[task.metric])
-
-
-def _sign(task: TaskEvidence) -> float:
-    return 1.0 if METRICS[task.metric].higher_is_better else -1.0
-
-
-def _blocks(num_groups: int) -> Iterable[Floats]:
-    """Return how often each group is drawn, in blocks (B, G)."""
-    if num_groups * NUM_RESAMPLES <= MAX_BLOCK:  # at most 16 of 16 MiB
-        return _kept_blocks(num_groups)
-    return _drawn_blocks(num_groups)
-
-
-@lru_cache(maxsize=16)
-def _kept_blocks(num_groups: int) -> tuple[Floats, ...]:
-    return tuple(_drawn_blocks(num_groups))
-
-
-def _drawn_blocks(num_groups: int) -> Iterator[Floats]:
-    # Seeded by nothing but their number: order and names of tasks change no decision.
-    return count_blocks(num_groups, NUM_RESAMPLES, np.random.default_rng(num_groups))
 
 
 def _own_faults(evidence: Evidence) -> Iterator[str]:

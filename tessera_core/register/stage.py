@@ -6,7 +6,8 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.errors import GateError, InputError, RecordError
+from tessera_core.errors import InputError, RecordError
+from tessera_core.records.evaluation import is_unscored
 from tessera_core.records.files import FileDigest, atomic_folder, read_json, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tessera_core.records.outcome import Outcome
@@ -19,7 +20,8 @@ from tessera_core.register.decided import (
     require_known_registry,
     write_decision,
 )
-from tessera_core.register.evidence import read_evidence
+from tessera_core.register.evidence import read_baselines, read_evidence
+from tessera_core.register.first import NEXT, judge_first
 from tessera_core.register.gate import CHALLENGER, CHAMPION, Decision, decide
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
 
 
 def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
-    """Register the model, decide its alias, and lay out the champion for export.
+    """Register the model, decide its alias, and lay out the champion for export, if there is one.
 
     The decision is written into the lineage before the registry hears of it. Running it again for
     a model that is registered changes nothing, unless the rule has changed or another run has
@@ -50,7 +52,6 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     Raises:
         RecordError: The registry is older than the lineage, or an artifact was changed.
         RemoteError: The registry gave no usable answer.
-        GateError: The first version may not serve.
     """
     registry = ports.registry
     if registry is None:
@@ -89,11 +90,11 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
             # What the registry is told, so that an audit can tell when it says something else.
             "before": None if incumbent is None else incumbent.version,
             "override": "" if incumbent is None else incumbent.override,
-            "tags": tags if known is None or not known.receipt else {},
+            "tags": tags if known is None or _is_first_score(known, evaluate, paths) else {},
         }
         write_decision(settled, decided, paths.lineage)
     version = known or registry.register(paths.model, tags)
-    champion = _tell_registry(registry, version, incumbent, settled, tags)
+    version, champion = _tell_registry(registry, version, incumbent, settled)
     _write_registration(registry, version, champion, settled, paths, pretrain, evaluate)
     return _outcome(paths)
 
@@ -103,47 +104,41 @@ def _tell_registry(
     version: RegisteredModel,
     incumbent: RegisteredModel | None,
     settled: Mapping[str, Any],
-    tags: Mapping[str, str],
-) -> RegisteredModel:
-    """Give the version its reasons and its alias, and return who serves then."""
+) -> tuple[RegisteredModel, RegisteredModel | None]:
+    """Give the version its reasons and its alias; return it, and who serves then."""
     alias, because = settled["decision"]["alias"], "; ".join(settled["decision"]["reasons"])
     reasons = {"tessera.reasons": because}
     if version.override and version != incumbent:
         reasons[OVERRIDE_TAG] = ""  # what a person once said of it no longer holds
-    if not version.receipt:
-        # Imported weights are registered before they are scored; this run is their first score.
+    if settled["tags"] and version.receipt != settled["evaluate"]:
+        # Imported weights are registered before they are scored; labels may come later, too.
         version = replace(version, receipt=settled["evaluate"])
-        reasons |= tags
+        reasons |= settled["tags"]
     registry.set_alias(alias, version.version, reasons)
-    champion = version if alias == CHAMPION else incumbent
-    if champion is None:
-        raise GateError(
-            f"version {version.version} may not serve, and there is no champion beside it: "
-            f"{because}"
-        )
-    return champion
+    return version, version if alias == CHAMPION else incumbent
 
 
 def _write_registration(
     registry: ModelRegistry,
     version: RegisteredModel,
-    champion: RegisteredModel,
+    champion: RegisteredModel | None,
     settled: Mapping[str, Any],
     paths: Paths,
     pretrain: Receipt,
     evaluate: Receipt,
 ) -> None:
-    """Lay out the champion with the decision and the card."""
+    """Lay out the champion, if there is one, with the decision and the card."""
     told = ("model_name", "decision", "evidence", "rule", "before", "tags")
     record = {
         **{name: settled[name] for name in told},
         "candidate": _describe(version, pretrain.digest, evaluate.digest),
-        "champion": _champion_record(champion, paths),
+        "champion": None if champion is None else _champion_record(champion, paths),
     }
     with atomic_folder(paths.registration) as folder:
-        _lay_out_champion(
-            registry, champion, settled["model_digest"], paths, folder / "champion"
-        )  # fmt: skip
+        if champion is not None:
+            _lay_out_champion(
+                registry, champion, settled["model_digest"], paths, folder / "champion"
+            )  # fmt: skip
         write_json(folder / REGISTRATION_NAME, record)
         card = render_card(
             settled["model_name"], version.version, pretrain, evaluate,
@@ -163,8 +158,7 @@ def _decide(
 ) -> tuple[Decision, dict[str, str]]:
     """Return the decision, and the digests of what it rests on."""
     if incumbent is not None and incumbent.model_digest == model_digest:
-        reason = incumbent.override or "this model is the champion already"
-        return Decision(alias=CHAMPION, reasons=(reason,)), {}
+        return _of_champion(incumbent, evaluate, paths), {}
     if incumbent is not None and incumbent.override and known is not None:
         reason = (
             f"version {incumbent.version} serves because {incumbent.override}; this version was "
@@ -172,10 +166,26 @@ def _decide(
         )
         return Decision(alias=CHALLENGER, reasons=(reason,)), {}
     champion = None if incumbent is None else incumbent.model_digest
-    if incumbent is not None:
-        _archived(incumbent, paths)  # raises where the lineage has lost what it was registered with
     evidence, sources = read_evidence(paths, evaluate, champion)
-    return decide(evidence, config.register, has_champion=incumbent is not None), sources
+    # Raises where the lineage has lost what the champion was registered with. One that was never
+    # scored is no measure: whoever has a score must earn its place as a first version does.
+    has_measure = incumbent is not None and (
+        not _is_unscored(incumbent, paths) or is_unscored(evaluate.facts)
+    )
+    if not has_measure:
+        evidence = replace(evidence, baselines=read_baselines(paths.evaluation))
+    return decide(evidence, config.register, has_champion=has_measure), sources
+
+
+def _of_champion(champion: RegisteredModel, evaluate: Receipt, paths: Paths) -> Decision:
+    """Return why a champion stays, and what its first scores say where it served without any."""
+    reasons = [champion.override or "this model is the champion already"]
+    if _is_unscored(champion, paths) and not is_unscored(evaluate.facts):
+        first = judge_first(read_baselines(paths.evaluation))
+        verdict = "would not earn its place" if first.blocks else "has earned its place"
+        blocks = (each for each in first.blocks if each != NEXT)
+        reasons += [f"scored for the first time, it {verdict}", *blocks, *first.told]
+    return Decision(alias=CHAMPION, reasons=tuple(reasons))
 
 
 def _is_settled(
@@ -187,13 +197,14 @@ def _is_settled(
 ) -> bool:
     """Return whether the last registration still says all there is to say."""
     path = folder / REGISTRATION_NAME
-    if champion is None or not path.is_file():
+    if not path.is_file():
         return False
     record = read_json(path)
+    serving = None if record["champion"] is None else record["champion"]["version"]
     same = (
         record["candidate"]["version"] == known.version
         and record["candidate"]["evaluate"] == evaluate.digest
-        and record["champion"]["version"] == champion.version
+        and serving == (None if champion is None else champion.version)
         and record.get("rule") == rule
     )
     return same and not find_differences(folder, Manifest.read(folder))
@@ -201,11 +212,9 @@ def _is_settled(
 
 def _outcome(paths: Paths) -> Outcome:
     record = read_json(paths.registration / REGISTRATION_NAME)
-    champion = record["champion"]
-    facts = {
-        **record,
-        "champion_receipts": {stage: champion[stage] for stage in ("pretrain", "evaluate")},
-    }
+    champion = record["champion"] or {}
+    stages = ("pretrain", "evaluate")
+    facts = {**record, "champion_receipts": {each: champion[each] for each in stages if champion}}
     return Outcome(outputs=(paths.registration / MANIFEST_NAME,), facts=facts)
 
 
@@ -225,6 +234,7 @@ def version_tags(
         "tessera.git_commit": pretrain.code.commit,
         "tessera.git_dirty": str(pretrain.code.dirty).lower(),
         "tessera.simulated": str(evaluate.facts["simulated"]).lower(),
+        "tessera.unscored": str(is_unscored(evaluate.facts)).lower(),
         **data_versions,
     }
 
@@ -234,10 +244,24 @@ def _archived(version: RegisteredModel, paths: Paths) -> Receipt:
     return Receipt.read(paths.lineage / f"{version.receipt}.json")
 
 
+def _is_first_score(version: RegisteredModel, evaluate: Receipt, paths: Paths) -> bool:
+    """Return whether a registered version had no scores before this evaluation."""
+    return not version.receipt or (_is_unscored(version, paths) and not is_unscored(evaluate.facts))
+
+
+def _is_unscored(version: RegisteredModel, paths: Paths) -> bool:
+    """Return whether a version was registered without any score."""
+    return not version.receipt or is_unscored(_archived(version, paths).facts)
+
+
 def _champion_record(champion: RegisteredModel, paths: Paths) -> dict[str, Any]:
     receipt = _archived(champion, paths)
     described = _describe(champion, receipt.upstream["pretrain"], champion.receipt)
-    return {**described, "simulated": bool(receipt.facts["simulated"])}
+    return {
+        **described,
+        "simulated": bool(receipt.facts["simulated"]),
+        "unscored": is_unscored(receipt.facts),
+    }
 
 
 def _describe(version: RegisteredModel, pretrain: str, evaluate: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import pytest
 
 from tessera_core.domain.scores import Kind, tally
 from tessera_core.register.config import RegisterConfig
-from tessera_core.register.gate import CHAMPION, Evidence, TaskEvidence, decide
+from tessera_core.register.gate import CHAMPION, Evidence, decide
+from tessera_core.register.paired import TaskEvidence
 
 RULE = RegisterConfig(
     model_name="tessera", max_region_loss=0.1, max_int8_loss=0.01, max_time_ratio=2.0,

@@ -12,11 +12,11 @@ from tessera_core.register.gate import (
     CHALLENGER,
     CHAMPION,
     Evidence,
-    TaskEvidence,
     decide,
     describe_override,
     limited_loss,
 )
+from tessera_core.register.paired import TaskEvidence
 
 RULE = RegisterConfig(
     model_name="tessera", max_region_loss=0.1, max_int8_loss=0.01, max_time_ratio=2.0,

@@ -1,7 +1,9 @@
-"""What models are called on pages and figures."""
+"""What models, scores and differences are called on pages and figures."""
 
 import re
 from typing import Final
+
+from tessera_core.domain.scores import is_share
 
 FEATURES: Final = {
     "encoder": "trained encoder",
@@ -47,3 +49,21 @@ def model_label(name: str) -> str:
     else:
         shown = FEATURES.get(features, features)
     return f"{shown}, {HEADS.get(head, head)}"
+
+
+def shown(value: float, metric: str) -> str:
+    """Return a score as text.
+
+    >>> shown(0.8125, "accuracy"), shown(0.5, "r2")
+    ('81.2 %', '0.50')
+    """
+    return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.2f}"
+
+
+def signed(value: float, metric: str) -> str:
+    """Return a difference as text; shares in percentage points.
+
+    >>> signed(0.031, "accuracy"), signed(-0.2, "r2")
+    ('+3.1 points', '-0.20')
+    """
+    return f"{100 * value:+.1f} points" if is_share(metric) else f"{value:+.2f}"
