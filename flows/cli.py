@@ -344,9 +344,14 @@ def _retrain(chosen: argparse.Namespace) -> int:
     require_writable(context.paths.root)
     require_questions(context)
     say(f"workspace {context.paths.workspace}")
+    from flows.reporting import receipts_of, unchanged
     from flows.retrain import retrain
 
-    say_summary(retrain(root=str(context.paths.root), overrides=chosen.overrides))
+    before = receipts_of(context)
+    summary = retrain(root=str(context.paths.root), overrides=chosen.overrides)
+    if before == receipts_of(context):
+        say(unchanged(summary))
+    say_summary(summary)
     return 0
 
 

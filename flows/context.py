@@ -10,8 +10,8 @@ from flows.settings import Settings, activate
 from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.errors import ConfigError, StorageError
 from tessera_core.records.benchmarks import read_benchmarks
-from tessera_core.records.files import one_at_a_time
 from tessera_core.records.labels import label_folders
+from tessera_core.records.locks import one_at_a_time
 from tessera_core.records.paths import Paths
 
 RUN_NAME_LENGTH = 12
