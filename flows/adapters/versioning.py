@@ -32,7 +32,7 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
     from dvc.repo import Repo
 
     # DVC asks at every pointer file to "git add" it.
-    logging.getLogger("dvc").setLevel(logging.ERROR)
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
         repo = Repo(str(paths.root))
     except NotDvcRepoError:
@@ -70,7 +70,7 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
-    logging.getLogger("dvc").setLevel(logging.ERROR)
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
         with Repo(str(root)) as repo:
             repo.cloud.pull([HashInfo("md5", file.md5) for file in files])
