@@ -41,8 +41,8 @@ def machine_fault(error: BaseException, root: Path) -> TesseraError | None:
         if said := _first(NO_ROOM, text):
             where = getattr(one, "filename", None)
             return StorageError(
-                f"cannot write {where or 'to the disk'}: {NO_ROOM[said]} ({_free(root)}). Make room and run "
-                "again: what is finished is whole and is reused"
+                f"cannot write {where or 'to the disk'}: {NO_ROOM[said]} ({_free(root)}). "
+                "Make room and run again: what is finished is whole and is reused"
             )
         if _first(LOCKED, text):
             return BusyError(
