@@ -13,6 +13,7 @@ from tessera_core.errors import GateError
 
 if TYPE_CHECKING:
     from flows.context import Context
+    from tessera_core.errors import TesseraError
     from tessera_core.records.receipt import Receipt
 
 EXAMPLES = """\
@@ -64,23 +65,38 @@ STAGE_HELP = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    chosen = build_parser().parse_args(arguments)
-    from tessera_core.errors import StorageError, TesseraError
+    from tessera_core.terminal import keep_for_ourselves
 
+    keep_for_ourselves()
+    chosen = build_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = chosen.command
     try:
         return command(chosen)
-    except TesseraError as error:
-        complain(str(error))
-        return error.exit_code
-    except OSError as error:
-        if error.filename is None:
+    except Exception as error:
+        fault = _told(error, chosen.root)
+        if fault is None:
             raise
-        complain(f"cannot use {error.filename}: {error.strerror}")
-        return StorageError.exit_code
+        complain(str(fault))
+        return fault.exit_code
     except KeyboardInterrupt:
         complain("interrupted; a run that is started again goes on where it stopped")
         return 130
+
+
+def _told(error: Exception, root: str) -> "TesseraError | None":
+    """Return an error as the sentence that the user reads; None where it is a fault of ours."""
+    from pathlib import Path
+
+    from tessera_core.errors import StorageError, TesseraError
+    from tessera_core.records.faults import machine_fault
+
+    if isinstance(error, TesseraError):
+        return error
+    if (fault := machine_fault(error, Path(root).absolute())) is not None:
+        return fault
+    if isinstance(error, OSError) and error.filename is not None:
+        return StorageError(f"cannot use {error.filename}: {error.strerror}")
+    return None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -340,9 +356,13 @@ def _retrain(chosen: argparse.Namespace) -> int:
     require_writable(context.paths.root)
     require_questions(context)
     say(f"workspace {context.paths.workspace}")
+    from flows.reporting import receipts_of, unchanged
     from flows.retrain import retrain
 
+    before = receipts_of(context)
     summary = retrain(root=str(context.paths.root), overrides=chosen.overrides)
+    if before == receipts_of(context):
+        say(unchanged(summary))
     say_summary(summary)
     return 0 if summary["champion"] else GateError.exit_code
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from flows.context import Context
 from flows.explain import explain, explanation_lines
 from flows.models import FoundModel, find_model
+from flows.versions import share_samples
 from tessera_core.errors import RecordError
 from tessera_core.records.evaluation import COMPARISON_NAME, EVALUATION_NAME
 from tessera_core.records.files import read_json, write_atomically
@@ -41,6 +42,7 @@ def compare(
     from tessera_core.evaluate.job import evaluate_model
     from tessera_core.evaluate.versions import compare_versions
 
+    share_samples(context)
     old, new = find_model(context, first), find_model(context, second)
     config, paths = context.config, context.paths
     folders = [

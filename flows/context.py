@@ -8,10 +8,11 @@ from pathlib import Path
 
 from flows.settings import Settings, activate
 from tessera_core.config import PARAMS_NAME, PlatformConfig
-from tessera_core.errors import ConfigError, StorageError
+from tessera_core.errors import AbsentDataError, ConfigError, StorageError
 from tessera_core.records.benchmarks import read_benchmarks
-from tessera_core.records.files import one_at_a_time
 from tessera_core.records.labels import label_folders
+from tessera_core.records.locks import one_at_a_time
+from tessera_core.records.manifest import MANIFEST_NAME
 from tessera_core.records.paths import Paths
 
 RUN_NAME_LENGTH = 12
@@ -39,6 +40,9 @@ class Context:
         Args:
             what: ``registry``: from the look at the champion to the alias that follows from it;
                 ``dvc``: which refuses a second process where it could wait.
+
+        Raises:
+            BusyError: Another process did not leave it in half an hour.
         """
         return one_at_a_time(self.paths.root / "data" / f".{what}.lock")
 
@@ -106,14 +110,46 @@ def require_writable(root: Path) -> None:
 
 
 def require_questions(context: Context) -> None:
-    """Refuse wrong labels or tasks of evaluation before an hour of work, not after it.
+    """Refuse what an hour of work would end with: wrong labels, tasks, or folders that are named.
 
     Raises:
         SceneError: ``evaluate.labels`` names a folder without label rasters.
-        ConfigError: A task is unknown, wrong, or there is none.
+        ConfigError: A task is unknown, wrong, or there is none; a setting names a folder that
+            holds no model or no checkpoint.
+        AbsentDataError: The data of a task that was asked for by name is not there.
     """
-    config = context.config
-    read_benchmarks(context.paths.root / config.evaluate.benchmarks, config.evaluate.tasks)
-    label_folders(
-        context.paths.root, config.evaluate.labels, config.ingest.source, config.ingest.path
-    )
+    config, root = context.config, context.paths.root
+    asked = read_benchmarks(root / config.evaluate.benchmarks, config.evaluate.tasks)
+    label_folders(root, config.evaluate.labels, config.ingest.source, config.ingest.path)
+    base = root / config.evaluate.benchmark_data
+    for task in asked if config.evaluate.tasks is not None else ():
+        for name in filter(None, (task.data.path, task.data.labels)):
+            if not (base / name).exists():
+                raise AbsentDataError(
+                    f"evaluate.tasks asks for {task.name}, but {base} holds no {name}; put the "
+                    "data there, or set evaluate.benchmark_data to the folder that holds it"
+                )
+    _require_models(context)
+
+
+def _require_models(context: Context) -> None:
+    """Refuse settings that name a folder without a model or checkpoint."""
+    pretrain, root = context.config.pretrain, context.paths.root
+    artifacts = {
+        "pretrain.imported": pretrain.imported,
+        "pretrain.teacher": pretrain.teacher,
+    }
+    references = [("evaluate.references", name) for name in context.config.evaluate.references]
+    for setting, name in [*artifacts.items(), *references]:
+        if name is not None and not (root / name / MANIFEST_NAME).is_file():
+            raise ConfigError(
+                f"{setting} names {name}, but {root / name} holds no model artifact "
+                f"({MANIFEST_NAME}); `tessera import-weights` makes one of released weights, in "
+                "data/imported"
+            )
+    start = pretrain.continue_from
+    if start is not None and not any((root / start).glob("step-*.json")):
+        raise ConfigError(
+            f"pretrain.continue_from names {start}, but {root / start} holds no checkpoint; "
+            "data/checkpoints has a folder per run"
+        )

@@ -10,7 +10,7 @@ from tessera_core.audit.subject import find_subject
 from tessera_core.errors import RecordError
 from tessera_core.records.code import closure_digest
 from tessera_core.records.evaluation import UNSCORED
-from tessera_core.records.files import digest_json, read_json
+from tessera_core.records.files import digest_file, digest_json, read_json
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.standing import standings
@@ -220,6 +220,25 @@ def headline_lines(facts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         for task, models in facts["headline"].items()
         if models
     }
+
+
+def receipts_of(context: Context) -> dict[str, str]:
+    """Return stage -> digest of its current receipt, for stages that have one."""
+    files = {stage: context.paths.receipt(stage) for stage in STAGES}
+    return {
+        stage: digest_file(path, path.parent).sha256
+        for stage, path in files.items()
+        if path.is_file()
+    }
+
+
+def unchanged(summary: Mapping[str, Any]) -> str:
+    """Return what there is to say of a run after which every receipt is as it was before."""
+    champion = f"{summary['model_name']} version {summary['champion']['version']}"
+    return (
+        f"nothing changed: the receipts of all {len(STAGES)} stages are those of the last run; "
+        f"champion is {champion}"
+    )
 
 
 def summarise(context: Context) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.context import load_context
+from flows.context import load_context, require_questions
 from flows.dataset import dataset
 from flows.release import release
 from flows.reporting import publish_links, summarise
@@ -20,6 +20,7 @@ def retrain(root: str = ".", overrides: list[str] | None = None) -> dict[str, An
         overrides: Settings as ``section.name=value``; they give the run its own workspace.
     """
     chosen = overrides or []
+    require_questions(load_context(root, chosen))
     data_versions = dataset(root, chosen)
     data_versions |= training(root, chosen)
     release(root, chosen, data_versions)

@@ -12,7 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 RETRIES: Final = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 QUIET: Final = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # Errors arrive as exceptions, and a library's log is not for the user's terminal.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL",
 }
 FAIR: Final = {
     # Threads that spin while they wait make a training step up to eight times slower as soon as

@@ -17,6 +17,7 @@ from flows.grid import Plan, plan_sweep, require_concurrency
 from flows.trials import DONE, PROBE, Row, best_of, describe_trial, rank, render_csv, render_table
 from tessera_core.errors import TesseraError, TrainingError
 from tessera_core.records.files import write_atomically
+from tessera_core.terminal import keep_for_ourselves
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -142,7 +143,9 @@ def call_apart(function: Callable[..., None], *arguments: Any) -> None:
     Raises:
         TrainingError: The process was killed.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn"), initializer=keep_for_ourselves
+    ) as process:
         try:
             process.submit(function, *arguments).result()
         except BrokenProcessPool as error:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from flows.context import Context
 from tessera_core.errors import InputError
+from tessera_core.records.benchmarks import Source, read_benchmark, read_benchmarks
 from tessera_core.records.evaluation import EVALUATION_NAME, SCORED, UNSCORED
 from tessera_core.records.files import (
     canonical_json,
@@ -61,6 +62,8 @@ def benchmark(context: Context, reference: str, tasks: Sequence[str]) -> Path:
     from flows.models import find_model
     from tessera_core.evaluate.job import evaluate_model
 
+    if _asks_samples(context, tasks):
+        share_samples(context)
     found = find_model(context, reference)
     folder = evaluate_model(found.folder, context.config, context.paths, tuple(tasks) or None)
     receipt = _receipt(context, folder)
@@ -69,6 +72,19 @@ def benchmark(context: Context, reference: str, tasks: Sequence[str]) -> Path:
         context, folder, name=found.name, training_run=found.run_id, receipt=receipt.digest
     )
     return folder
+
+
+def share_samples(context: Context) -> None:
+    """Take over the samples that another workspace has made with the same settings, if one has."""
+    from tessera_core.stages import take_over_upstream
+
+    take_over_upstream("quality", context.config, context.paths, context.lenders)
+
+
+def _asks_samples(context: Context, tasks: Sequence[str]) -> bool:
+    config = context.config.evaluate
+    asked = read_benchmarks(context.paths.root / config.benchmarks, tuple(tasks) or config.tasks)
+    return any(each.data.kind == Source.SAMPLES for each in asked)
 
 
 def skipped(folder: Path, asked: Sequence[str]) -> list[str]:
@@ -83,8 +99,6 @@ def skipped(folder: Path, asked: Sequence[str]) -> list[str]:
 
 def describe_benchmarks(context: Context) -> list[str]:
     """Return a line per declared task: name, kind, role, title."""
-    from tessera_core.records.benchmarks import read_benchmark
-
     folder = context.paths.root / context.config.evaluate.benchmarks
     found = [read_benchmark(path) for path in sorted(folder.glob("*.yaml"))]
     return [f"{each.name:<24} {each.kind:<15} {each.role:<10} {each.title}" for each in found]
@@ -191,8 +205,9 @@ def log_evaluation_run(
              "protocol": evaluation["protocol_digest"][:12], **evaluation["protocol"]}
         )  # fmt: skip
         log_evaluation(folder, tracker)
-        samples = Manifest.read(context.paths.samples)
-        tracker.log_dataset("samples", samples.digest, samples.facts, purpose="evaluation")
+        if (context.paths.samples / MANIFEST_NAME).is_file():  # some tasks ask for none
+            samples = Manifest.read(context.paths.samples)
+            tracker.log_dataset("samples", samples.digest, samples.facts, purpose="evaluation")
         labels = {"tasks": scored}
         tracker.log_dataset("labels", evaluation["labels_digest"], labels, purpose="evaluation")
         link = tracker.link_to(training_run) if training_run else "unknown"

@@ -29,9 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     from tessera_core.config import PARAMS_NAME, PlatformConfig
     from tessera_core.errors import TesseraError
     from tessera_core.ports import OFFLINE
+    from tessera_core.records.faults import machine_fault
     from tessera_core.records.paths import Paths
     from tessera_core.stages import run_stage
+    from tessera_core.terminal import keep_for_ourselves
 
+    keep_for_ourselves()
     root = Path(chosen.root).absolute()
     try:
         config = PlatformConfig.read(Path(chosen.params or root / PARAMS_NAME))
@@ -42,9 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
             train_as_rank(config, paths, Path(chosen.report) if chosen.report else None)
             return 0
         result = run_stage(chosen.stage, config, paths, OFFLINE)
-    except TesseraError as error:
-        print(f"tessera: {error}", file=sys.stderr)
-        return error.exit_code
+    except Exception as error:
+        told = error if isinstance(error, TesseraError) else machine_fault(error, root)
+        if told is None:
+            raise
+        print(f"tessera: {told}", file=sys.stderr)
+        return told.exit_code
     print(f"{chosen.stage} {'reused' if result.reused else 'done'} [{result.receipt.digest[:12]}]")
     return 0
 

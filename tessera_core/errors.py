@@ -68,6 +68,10 @@ class RemoteError(TesseraError, RuntimeError):
     """
 
 
+class BusyError(TesseraError):
+    """Another process holds what this one needs, and does not let go of it."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint naming the closest known word, or the whole list when none is close.
 

@@ -1,11 +1,13 @@
 """Fan-out over tiles as Prefect mapped tasks."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from prefect import task, unmapped
 
-from tessera_core.errors import RemoteError, TesseraError
+from tessera_core.errors import RemoteError, StorageError, TesseraError
+from tessera_core.records.faults import machine_fault
 
 TILE_RETRIES = 2
 TILE_RETRY_DELAYS_S = [5.0, 30.0]
@@ -32,13 +34,13 @@ def map_as_tasks(name: str, function: Callable[[Any], Any], items: Iterable[Any]
 
 
 def is_worth_a_retry(task: Any, task_run: Any, state: Any) -> bool:
-    """Return False for errors that would come again: bad input and closed gates."""
+    """Return False for errors that would come again: bad input, closed gates, a full disk."""
     try:
         state.result()
     except TesseraError as error:
         return isinstance(error, RemoteError)
-    except Exception:  # whatever else went wrong may pass
-        return True
+    except Exception as error:  # whatever else went wrong may pass
+        return not isinstance(machine_fault(error, Path.cwd()), StorageError)
     return True
 
 

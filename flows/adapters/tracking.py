@@ -3,8 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ EXPERIMENT: Final = "tessera-retrain"
 EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
 """Opens the page on training runs; MLflow takes an experiment for a chat bot otherwise."""
 
+FINISHED: Final = "FINISHED"
 KEY_TAG: Final = "tessera.run_key"
 MAX_PARAM_LENGTH: Final = 500
 PARAMS_PER_CALL: Final = 100
@@ -28,10 +29,13 @@ SYSTEM_SAMPLING_S: Final = 10.0
 
 
 class MlflowTracker:
-    """Reports to one MLflow run."""
+    """Reports to one MLflow run, which it leaves alone until there is something new to report."""
 
-    def __init__(self, client: MlflowClient, run: Run) -> None:
+    def __init__(
+        self, client: MlflowClient, run: Run, reopen: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = client
+        self._reopen = reopen
         self.run_id: str = run.info.run_id
         page = _page_of(run)
         uri = client.tracking_uri
@@ -46,6 +50,8 @@ class MlflowTracker:
             for name, value in params.items()
             if name not in known
         ]
+        if entries:
+            self._reopen()
         for start in range(0, len(entries), PARAMS_PER_CALL):
             self._client.log_batch(self.run_id, params=entries[start : start + PARAMS_PER_CALL])
 
@@ -57,6 +63,7 @@ class MlflowTracker:
             for name, value in metrics.items()
             if math.isfinite(value)
         ]
+        self._reopen()
         self._client.log_batch(self.run_id, metrics=entries)
 
     def steps_of(self, metric: str) -> set[int]:
@@ -65,12 +72,16 @@ class MlflowTracker:
 
     def log_artifact(self, path: Path, folder: str) -> None:
         """Upload a file."""
+        self._reopen()
         self._client.log_artifact(self.run_id, str(path), folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Record tags of the run."""
-        entries = [RunTag(name, value) for name, value in tags.items()]
-        self._client.log_batch(self.run_id, tags=entries)
+        """Record tags of the run; those that it carries already are left alone."""
+        known = self._client.get_run(self.run_id).data.tags
+        entries = [RunTag(name, value) for name, value in tags.items() if known.get(name) != value]
+        if entries:
+            self._reopen()
+            self._client.log_batch(self.run_id, tags=entries)
 
     def has_tag(self, name: str, value: str) -> bool:
         """Return whether the run carries a tag with this value."""
@@ -84,7 +95,14 @@ class MlflowTracker:
     def log_dataset(
         self, name: str, digest: str, facts: Mapping[str, Any], purpose: str = "training"
     ) -> None:
-        """Record which data was used, by content digest: MLflow's own pandas digest is none."""
+        """Record which data was used, by content digest: MLflow's own pandas digest is none.
+
+        Data that the run names already is left alone.
+        """
+        known = self._client.get_run(self.run_id).inputs.dataset_inputs
+        if any((one.dataset.name, one.dataset.digest) == (name, digest[:36]) for one in known):
+            return
+        self._reopen()
         dataset = Dataset(
             name=name,
             digest=digest[:36],
@@ -109,7 +127,8 @@ def open_run(
     """Yield the tracker of a logical run, creating its MLflow run at first use.
 
     A run whose process was killed stays RUNNING until the same logical run is opened again,
-    which goes on in it.
+    which goes on in it. One that is finished stays as it is until something new is logged: its
+    status, its end and its system metrics tell of the work, not of who looked at it later.
 
     Args:
         settings: Where MLflow is.
@@ -123,21 +142,34 @@ def open_run(
     client = connect(settings.mlflow_tracking_uri)
     experiment_id = _experiment_id(client, settings, experiment)
     run = _find(client, experiment_id, run_key)
-    if run is not None:
-        client.update_run(run.info.run_id, status="RUNNING")
-    else:
+    if run is None:
         run = client.create_run(experiment_id, tags={KEY_TAG: run_key}, run_name=name)
     run_id = run.info.run_id
-    if parent is not None:
+    opened: list[str] = []
+    if parent is not None and run.data.tags.get(MLFLOW_PARENT_RUN_ID) != parent:
         client.set_tag(run_id, MLFLOW_PARENT_RUN_ID, parent)
-    try:
-        with _watched(settings, run_id) if system_metrics else nullcontext():
-            yield MlflowTracker(client, run)
-    except BaseException:
-        with suppress(RemoteError):  # what went wrong first is what has to be told
-            client.set_terminated(run_id, status="FAILED")
-        raise
-    client.set_terminated(run_id, status="FINISHED")
+    with ExitStack() as watching:
+
+        def reopen() -> None:
+            if opened:
+                return
+            opened.append(run_id)
+            client.update_run(run_id, status="RUNNING")
+            if system_metrics:
+                watching.enter_context(_watched(settings, run_id))
+
+        if run.info.status != FINISHED:
+            reopen()
+        try:
+            yield MlflowTracker(client, run, reopen)
+        except BaseException:
+            watching.close()
+            if opened:
+                with suppress(RemoteError):  # what went wrong first is what has to be told
+                    client.set_terminated(run_id, status="FAILED")
+            raise
+    if opened:
+        client.set_terminated(run_id, status=FINISHED)
 
 
 def find_run_id(settings: Settings, run_key: str, *, experiment: str = EXPERIMENT) -> str | None:

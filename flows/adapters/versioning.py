@@ -6,7 +6,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tessera_core.errors import RecordError
+from tessera_core.errors import BusyError, RecordError
 from tessera_core.records.files import FileDigest
 from tessera_core.records.paths import Paths
 
@@ -19,6 +19,7 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
 
     In the checkout the outputs belong to ``dvc.yaml`` and are committed to ``dvc.lock``; in
     another workspace they get ``.dvc`` pointer files. Committing either to git is for a person.
+    What DVC holds already is left as it is.
 
     Args:
         paths: Where the outputs are.
@@ -31,7 +32,7 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
     from dvc.repo import Repo
 
     # DVC asks at every pointer file to "git add" it.
-    logging.getLogger("dvc").setLevel(logging.ERROR)
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
         repo = Repo(str(paths.root))
     except NotDvcRepoError:
@@ -40,12 +41,19 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
     with repo, _dvc_errors(), chdir(paths.root):
         if paths.workspace == paths.root:
             for stage in stages:
-                repo.commit(target=stage, force=True)
-        else:
-            repo.add([str(path) for path in _outputs(paths, stages)])
+                if repo.status(targets=[stage]):
+                    repo.commit(target=stage, force=True)
+        elif changed := [path for path in _outputs(paths, stages) if _is_new(repo, path)]:
+            repo.add([str(path) for path in changed])
     # A new view of the repository: the old one still holds the digests from before.
     with Repo(str(paths.root)) as repo:
         return _digests(repo, paths)
+
+
+def _is_new(repo: "Repo", output: Path) -> bool:
+    """Return whether an output differs from what its pointer file and DVC's cache hold."""
+    pointer = output.with_name(f"{output.name}.dvc")
+    return not pointer.is_file() or bool(repo.status(targets=[str(pointer)]))
 
 
 def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
@@ -62,7 +70,7 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
-    logging.getLogger("dvc").setLevel(logging.ERROR)
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
         with Repo(str(root)) as repo:
             repo.cloud.pull([HashInfo("md5", file.md5) for file in files])
@@ -76,9 +84,15 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
 def _dvc_errors() -> Iterator[None]:
     """Turn DVC's errors into one of ours, so that the user reads a sentence."""
     from dvc.exceptions import DvcException
+    from dvc.lock import LockError
 
     try:
         yield
+    except LockError as error:
+        raise BusyError(
+            "another DVC command holds the checkout's lock, which is waited for no longer than "
+            "DVC does; wait until that command is done and run again"
+        ) from error
     except DvcException as error:
         raise RecordError(
             f"DVC cannot store the outputs: {error}; is the checkout whole, with the code that "

@@ -1,5 +1,7 @@
 """The audit stage: receipts in, certificate out, and a gate that can say no."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from tessera_core.audit.chain import verify_chain
 from tessera_core.audit.report import AuditReport, Grade
 from tessera_core.errors import GateError, RecordError
 from tessera_core.records.files import FileDigest, atomic_folder, digest_file
-from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.outside import data_folders
 from tessera_core.records.paths import Paths
@@ -67,11 +69,28 @@ def write_report(report: AuditReport, target: Path) -> None:
 
 @contextmanager
 def certificate_folder(report: AuditReport, target: Path) -> Iterator[Path]:
-    """Yield the folder of a certificate, which takes its place with a manifest, or not at all."""
+    """Yield the folder of a certificate, which takes its place with a manifest, or not at all.
+
+    An equal certificate that is there already stays untouched.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(target) as folder:
-        yield folder
-        write_manifest(folder, "audit", facts_of(report))
+    with tempfile.TemporaryDirectory(prefix="tessera-audit-") as scratch:
+        fresh = Path(scratch)
+        yield fresh
+        manifest = write_manifest(fresh, "audit", facts_of(report))
+        if _holds(target, manifest):
+            return
+        with atomic_folder(target) as folder:
+            shutil.copytree(fresh, folder, dirs_exist_ok=True)
+
+
+def _holds(folder: Path, manifest: Manifest) -> bool:
+    """Return whether a folder has what a manifest lists, to the byte, and the manifest itself."""
+    try:
+        same = Manifest.read(folder).to_dict() == manifest.to_dict()
+    except RecordError:
+        return False
+    return same and not find_differences(folder, manifest)
 
 
 def facts_of(report: AuditReport) -> dict[str, Any]:

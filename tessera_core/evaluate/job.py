@@ -24,7 +24,7 @@ from tessera_core.records.files import (
     digest_json,
     write_json,
 )
-from tessera_core.records.manifest import Manifest, find_differences, write_manifest
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import write_table
 from tessera_core.records.standing import main_differences
@@ -71,10 +71,41 @@ def protocol_digest(config: "PlatformConfig", paths: "Paths") -> str:
             "settings": config.section("evaluate"),
             "benchmarks": [plain(asdict(each)) for each in benchmarks_of(config, paths)],
             "files": [(one.path, one.sha256) for one in task_files(config, paths)],
-            "samples": Manifest.read(paths.samples).digest,
+            "samples": _samples_asked(config, paths),
             "code": closure_digest(__name__),
         }
     )
+
+
+def _samples_asked(config: "PlatformConfig", paths: "Paths") -> str | bool:
+    """Return what the answers depend on of the run's samples: of some tasks, nothing but a flag.
+
+    Raises:
+        RecordError: A task asks for samples and the workspace has none.
+    """
+    asking = [
+        each.name for each in benchmarks_of(config, paths) if each.data.kind == Source.SAMPLES
+    ]
+    if not asking:
+        return _is_simulated(paths)
+    samples = _samples(paths)
+    if samples is None:
+        raise RecordError(
+            f"{paths.samples / MANIFEST_NAME} is missing, and {', '.join(asking)} ask for the "
+            "run's samples; run `tessera ingest` first, with the same --set, or name tasks of "
+            "other data"
+        )
+    return samples.digest
+
+
+def _is_simulated(paths: "Paths") -> bool:
+    samples = _samples(paths)
+    return samples is not None and bool(samples.facts.get("simulated", False))
+
+
+def _samples(paths: "Paths") -> Manifest | None:
+    """Return the manifest of the run's samples; None where the workspace has none."""
+    return Manifest.read(paths.samples) if (paths.samples / MANIFEST_NAME).is_file() else None
 
 
 def evaluate_model(
@@ -131,6 +162,7 @@ def write_evaluation(
         released=_released(config, paths) if with_baselines else {},
     )
     gathered = gather(benchmarks, places_of(config, paths), artifact, settings)
+    _require_asked(config, gathered)
     results = {
         each.name: score_task(
             each,
@@ -143,8 +175,7 @@ def write_evaluation(
         )
         for each in benchmarks
     }
-    _require_asked(config, gathered)
-    is_simulated = bool(Manifest.read(paths.samples).facts.get("simulated", False))
+    is_simulated = _is_simulated(paths)
     evaluation = {
         "simulated": is_simulated,
         "model_digest": artifact.digest,

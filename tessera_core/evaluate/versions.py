@@ -7,17 +7,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tessera_core.domain.dpixel import DPixels, concatenate
+from tessera_core.domain.grid import block_ids
 from tessera_core.errors import InputError, RecordError
-from tessera_core.evaluate.draft import draft_units
+from tessera_core.evaluate.draft import BLOCK_SIZE_M, draft_units, random_keys, smallest_keys
 from tessera_core.evaluate.gather import places_of
 from tessera_core.evaluate.job import benchmarks_of, protocol_digest
-from tessera_core.evaluate.sources import read_parts
-from tessera_core.records.benchmarks import Benchmark, Source
+from tessera_core.evaluate.sources import Part, read_parts
+from tessera_core.records.benchmarks import Benchmark, DataSource, Source
 
 if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
+    from tessera_core.evaluate.config import EvaluateConfig
     from tessera_core.records.paths import Paths
 
+SAMPLES: Final = DataSource(kind=Source.SAMPLES)
 UNKNOWN: Final = "unknown"
 """Verdict where there are too few anchors for a bridge."""
 
@@ -71,34 +74,44 @@ def _anchors(
     config: "PlatformConfig", paths: "Paths"
 ) -> tuple[DPixels, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return d-pixels of the run's samples with their group and class, -1 = none."""
-    benchmark = _task_of_anchors(benchmarks_of(config, paths))
     places = places_of(config, paths)
-    pixels, groups, classes = [], [], []
-    for part in read_parts(benchmark.data, places.samples, list(places.labels), places.base):
-        draft = draft_units(part, benchmark, config.evaluate)
-        if not len(draft):
-            continue
-        pixels.append(part.pixels.take(draft.rows))
-        groups.append(draft.group)
-        has_classes = benchmark.group.raster is not None
-        classes.append(draft.truth if has_classes else np.full(len(draft), -1.0))
-    if not pixels:
-        raise RecordError(
-            f"no d-pixel of {places.samples} is labelled for {benchmark.name}, so there is nothing "
-            "to compare two versions on"
-        )
-    return (
-        concatenate(pixels),
-        np.concatenate(groups),
-        np.nan_to_num(np.concatenate(classes), nan=-1.0).astype(np.int64),
-    )
+    # A task that nothing is labelled for is skipped by the evaluation and serves nobody here.
+    for benchmark in dict.fromkeys([_task_of_anchors(benchmarks_of(config, paths)), None]):
+        found = [
+            (part.pixels.take(rows), group, label)
+            for part in read_parts(SAMPLES, places.samples, list(places.labels), places.base)
+            for rows, group, label in [_anchors_of(part, benchmark, config.evaluate)]
+            if len(rows)
+        ]
+        if found:
+            pixels, groups, classes = zip(*found, strict=True)
+            label = np.nan_to_num(np.concatenate(classes), nan=-1.0).astype(np.int64)
+            return concatenate(list(pixels)), np.concatenate(groups), label
+    raise RecordError(f"{paths.samples} holds no d-pixel, so two versions cannot be compared there")
 
 
-def _task_of_anchors(benchmarks: list[Benchmark]) -> Benchmark:
+def _anchors_of(
+    part: Part, benchmark: Benchmark | None, settings: "EvaluateConfig"
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return rows of a part with their group and class, (P,) each; class -1 = none.
+
+    Without a task about single d-pixels of the samples, blocks stand in for fields.
+    """
+    if benchmark is None:
+        block = block_ids(part.epsg, part.x, part.y, BLOCK_SIZE_M)
+        key = random_keys(part, settings.seed)
+        rows = smallest_keys(block, key, settings.max_pixels_per_field)
+        return rows, block[rows], np.full(len(rows), -1.0)
+    draft = draft_units(part, benchmark, settings)
+    has_classes = benchmark.group.raster is not None
+    return draft.rows, draft.group, draft.truth if has_classes else np.full(len(draft), -1.0)
+
+
+def _task_of_anchors(benchmarks: list[Benchmark]) -> Benchmark | None:
     """Return the task whose d-pixels serve as anchors: one with fields, of single d-pixels."""
     usable = [
         each for each in benchmarks if each.data.kind == Source.SAMPLES and each.patch_size is None
     ]
-    if not usable:
-        raise RecordError("no task is about the run's own samples; name one in evaluate.tasks")
-    return next((each for each in usable if each.group.raster is not None), usable[0])
+    return next(
+        (each for each in usable if each.group.raster is not None), next(iter(usable), None)
+    )

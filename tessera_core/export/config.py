@@ -25,7 +25,7 @@ class ExportConfig:
         """Check ranges."""
         if self.batch_size < 1:
             raise ConfigError(f"export.batch_size is {self.batch_size}, expected 1 or more")
-        if self.chunk_size < 1 or self.shard_size % self.chunk_size:
+        if self.chunk_size < 1 or self.shard_size < 1 or self.shard_size % self.chunk_size:
             raise ConfigError(
                 f"export.shard_size {self.shard_size} must be a multiple of "
                 f"chunk_size {self.chunk_size}"

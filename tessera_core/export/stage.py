@@ -13,6 +13,7 @@ from tessera_core import __version__
 from tessera_core.errors import ArtifactError, GateError, RecordError
 from tessera_core.export.engine import export_tile
 from tessera_core.export.preview import write_preview
+from tessera_core.export.published import take_published
 from tessera_core.export.store import DIGEST_ATTRIBUTE, root_attributes, write_store
 from tessera_core.export.tiles import EXPORT_KIND
 from tessera_core.export.validate import validate_export
@@ -110,21 +111,9 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         identity["unscored"] = True  # scored later, it is published under another name
     mark = digest_json(identity)[:IDENTITY_LENGTH]
     name = f"{champion.model_name}-v{champion.version}-{mark}"
-    paths.exports.mkdir(parents=True, exist_ok=True)
-    with (
-        storage_errors(paths.exports / name),
-        tempfile.TemporaryDirectory(prefix=f".{name}.", dir=paths.exports) as scratch,
-    ):
-        building = Path(scratch) / name
-        building.mkdir()
-        manifest = _build(building, config, paths, ports, artifact, champion, identity)
-        if findings := validate_export(building):
-            raise GateError(
-                f"export {name} is not published, the validator found {len(findings)} "
-                f"fault(s): {_listed(findings)}. This is a fault of the exporter or of the "
-                "disk: run again, and report it when it returns"
-            )
-        _publish(building, paths.exports / name, manifest)
+    manifest = take_published(name, config, paths)
+    if manifest is None:
+        manifest = _embed_and_publish(name, config, paths, ports, artifact, champion, identity)
     facts = manifest.facts
     return Outcome(
         outputs=(paths.exports / name / MANIFEST_NAME,),
@@ -141,6 +130,34 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
             **({"unscored": True} if champion.is_unscored else {}),
         },
     )
+
+
+def _embed_and_publish(
+    name: str,
+    config: PlatformConfig,
+    paths: Paths,
+    ports: Ports,
+    artifact: ModelArtifact,
+    champion: Champion,
+    identity: Mapping[str, Any],
+) -> Manifest:
+    """Embed every tile beside the target, and publish what the validator found sound."""
+    paths.exports.mkdir(parents=True, exist_ok=True)
+    with (
+        storage_errors(paths.exports / name),
+        tempfile.TemporaryDirectory(prefix=f".{name}.", dir=paths.exports) as scratch,
+    ):
+        building = Path(scratch) / name
+        building.mkdir()
+        manifest = _build(building, config, paths, ports, artifact, champion, identity)
+        if findings := validate_export(building):
+            raise GateError(
+                f"export {name} is not published, the validator found {len(findings)} "
+                f"fault(s): {_listed(findings)}. This is a fault of the exporter or of the "
+                "disk: run again, and report it when it returns"
+            )
+        _publish(building, paths.exports / name, manifest)
+    return manifest
 
 
 def read_champion(paths: Paths) -> Champion:

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -158,20 +157,6 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             _replace_folder(target, building, retired)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Wait until no other thread or process is in a block of the same lock file.
-
-    The lock goes with the process that holds it, however that ends.
-    """
-    with storage_errors(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

@@ -1,8 +1,13 @@
 """Settings of the register stage."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from tessera_core.errors import ConfigError
+
+MODEL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""What a registry, a folder and the address of a page can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +35,10 @@ class RegisterConfig:
 
     def __post_init__(self) -> None:
         """Check the name and the limits."""
-        if not self.model_name or not self.model_name.replace("-", "").replace("_", "").isalnum():
+        if not MODEL_NAME.fullmatch(self.model_name):
             raise ConfigError(
-                f"register.model_name is {self.model_name!r}, expected letters, digits, _ or -"
+                f"register.model_name is {self.model_name!r}, expected letters (a-z, A-Z), "
+                "digits, _ or -, 1 to 128 of them"
             )
         for name in ("max_region_loss", "max_int8_loss"):
             if getattr(self, name) < 0:

@@ -14,7 +14,8 @@ from tessera_core.domain.norms import NormStats
 from tessera_core.domain.padded import PaddedPixels
 from tessera_core.errors import RecordError
 from tessera_core.records.arrays import ArrayFile, inspect_array, map_array
-from tessera_core.records.files import one_at_a_time, read_json
+from tessera_core.records.files import read_json
+from tessera_core.records.locks import one_at_a_time
 from tessera_core.records.manifest import Manifest
 from tessera_core.shuffle.fetch import fetch
 from tessera_core.shuffle.gather import gather
@@ -29,6 +30,9 @@ from tessera_core.shuffle.materialise import (
 
 RESIDENT_BYTES: Final = 1 << 30
 """What gathering from a feed may keep in memory, however large the data set."""
+
+DECODING_LIMIT_S: Final = 12 * 3600.0
+"""Longest wait for another process that decodes the same split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,7 +101,7 @@ def open_feed(
     manifest = Manifest.read(shards)
     folder = cache / manifest.digest[:16] / split
     # Ranks and trials start together: one decodes, the others wait and find it done.
-    with one_at_a_time(folder.with_name(f".{split}.lock")):
+    with one_at_a_time(folder.with_name(f".{split}.lock"), limit_s=DECODING_LIMIT_S):
         # Earlier versions kept no tiles; what they decoded is decoded anew.
         if not (folder / "tile.npy").is_file():
             names = [f.path for f in manifest.files if f.path.startswith(f"{split}-")]

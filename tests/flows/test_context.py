@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.context import load_context
+from flows.context import load_context, require_questions
 from flows.settings import Settings, activate
-from tessera_core.errors import ConfigError
+from tessera_core.errors import AbsentDataError, ConfigError, InputError, SceneError
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +59,32 @@ def test_a_given_server_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.mlflow_tracking_uri == "http://127.0.0.1:5999"
     assert settings.mlflow_artifacts == ""
     assert not (root / ".mlflow").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "hint"),
+    [
+        ("evaluate.tasks=[crop_typo]", ConfigError, "crop_type"),
+        ("evaluate.tasks=[pastis_r]", AbsentDataError, "evaluate.tasks asks for pastis_r, but"),
+        ("evaluate.labels=nowhere", SceneError, "nowhere"),
+        ("evaluate.references=[data/imported/no]", ConfigError, "evaluate.references names data"),
+        ("pretrain.imported=data/imported/no", ConfigError, "holds no model artifact"),
+        ("pretrain.teacher=data/imported/no", ConfigError, "`tessera import-weights` makes one"),
+        ("pretrain.continue_from=data/no", ConfigError, "holds no checkpoint"),
+    ],
+)
+def test_what_could_only_fail_late_is_refused_before_any_work(
+    root: Path, setting: str, error: type[InputError], hint: str
+) -> None:
+    context = load_context(root, [setting])
+
+    with pytest.raises(error, match=hint):
+        require_questions(context)
+
+    assert not context.paths.workspace.exists()
+
+
+def test_the_shipped_settings_and_every_task_about_the_samples_are_accepted(root: Path) -> None:
+    require_questions(load_context(root))
+    for task in ("crop_type", "canopy_height", "land_cover", "crop_presence"):
+        require_questions(load_context(root, [f"evaluate.tasks=[{task}]"]))

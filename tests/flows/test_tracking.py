@@ -113,6 +113,7 @@ def test_the_id_of_a_logical_run_is_found_by_its_key(settings: Settings) -> None
 def watched_run(settings: Settings) -> Iterator[str]:
     """Open the run with system metrics and wait until some have arrived since it was opened."""
     with open_run(settings, "key", "run", system_metrics=True) as tracker:
+        tracker.set_tags({"opened at": str(time.time())})  # a finished run opens at the first word
         before = len(history_of(settings, tracker.run_id))
         deadline = time.monotonic() + ARRIVAL_S
         while len(history_of(settings, tracker.run_id)) < before + 2:
