@@ -45,7 +45,7 @@ def rebuild_tracking(context: Context) -> Rebuilt:
     if not lineage.receipts:
         raise RecordError(
             f"{context.paths.lineage} holds no receipt, and runs are restored from nothing else; "
-            "bring it back from a backup or another clone"
+            "bring it back from a backup, or {HOW_TO_JOIN}"
         )
     with context.alone_with("registry"):
         return _rebuild(context, lineage)

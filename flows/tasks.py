@@ -87,8 +87,10 @@ def evaluate_and_log(context: Context) -> Receipt:
 @task(name="compare", timeout_seconds=24 * 3600, **OPTIONS)
 def compare(context: Context) -> None:
     """Ask the champion what the new model was asked; promotion needs both answers."""
+    from flows.evidence import bring_evidence
     from flows.versions import compare_with_champion
 
+    bring_evidence(context)
     compare_with_champion(context)
 
 
@@ -97,10 +99,12 @@ def register(context: Context, data_versions: dict[str, str]) -> Receipt:
     """Scores to version, alias and reasons."""
     from flows.adapters.registry import MlflowRegistry
     from flows.adapters.tracking import open_run
+    from flows.evidence import evidence_of_team
     from flows.versions import compare_with_champion
 
     with (
         context.alone_with("registry"),
+        evidence_of_team(context),
         open_run(context.settings, run_key(context), run_name(context)) as tracker,
     ):
         # Another run may have moved the champion since they were compared.
