@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from flows.context import Context
+from flows.evidence import bring_all_behind, bring_behind_export
 from flows.settings import Settings
 from tessera_core.audit.locks import (
     LOCK_NAME,
@@ -45,10 +46,12 @@ def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | 
     from tessera_core.audit.stage import audit_workspace, write_report
 
     if reference is None:
+        bring_behind_export(context.paths)
         report = audit_workspace(context.config, context.paths)
         model = str(report.subject.get("model_name") or context.config.register.model_name)
         return with_pointers(report, context, model), None
     subject = _find(context, reference)
+    bring_all_behind(subject.paths, subject.start)
     report = verify_chain(
         subject.start, subject.paths, require_sources=context.config.audit.require_sources
     )

@@ -1,12 +1,20 @@
 """When a checkout looks at the team's evidence, and when it adds its own."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 
 from flows.adapters.evidence import HOW_TO_JOIN, Synced, fetch_evidence, share_evidence
+from flows.adapters.versioning import fetch_contents
 from flows.console import complain, note
 from flows.context import Context
 from tessera_core.errors import EvidenceError, InputError, RecordError
+from tessera_core.records.content import Contents
+from tessera_core.records.files import FileDigest, digest_file, read_json
+from tessera_core.records.lineage import read_lineage
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+from tessera_core.records.paths import Paths
 
 
 @contextmanager
@@ -78,6 +86,43 @@ def require_receipt(context: Context, version: str, receipt: str) -> None:
             f"{context.paths.lineage} has no receipt {receipt[:12]}, on which version {version} "
             f"stands: another checkout registered it; {HOW_TO_JOIN}"
         )
+
+
+def bring_all_behind(paths: Paths, start: str) -> None:
+    """Bring the content that a receipt stands on and the checkout lacks from DVC's remote.
+
+    It goes into DVC's cache. What another checkout made and nobody pushed is left to the audit.
+    """
+    with suppress(RecordError):  # an audit tells which record is none
+        lineage = read_lineage(paths.lineage)
+        behind = [lineage.receipts[digest] for digest in lineage.behind([start])]
+        bring_outputs(paths, [FileDigest(**out) for each in behind for out in each["outputs"]])
+
+
+def bring_behind_export(paths: Paths) -> None:
+    """Bring likewise what stands behind the workspace's export, whose model may be another's."""
+    receipt = paths.receipt("export")
+    if receipt.is_file():
+        bring_all_behind(paths, digest_file(receipt, paths.root).sha256)
+
+
+def bring_outputs(paths: Paths, outputs: Iterable[FileDigest]) -> None:
+    """Bring outputs that receipts name, and what they list if they are manifests, likewise."""
+    contents = Contents.of(paths)
+    listed = [file for output in outputs for file in (output, *_files_of(output, paths.lineage))]
+    missing = [file for file in listed if not any(contents.copies(file.to_dict(), file.path))]
+    if missing:
+        fetch_contents(paths.root, missing)
+
+
+def _files_of(output: FileDigest, lineage: Path) -> list[FileDigest]:
+    """Return what a manifest lists, as the lineage keeps it, with paths below the workspace."""
+    folder, _, name = output.path.rpartition("/")
+    path = lineage / f"{output.sha256}.json"
+    if name != MANIFEST_NAME or not path.is_file():
+        return []
+    files = Manifest.from_dict(read_json(path), path).files
+    return [replace(file, path=f"{folder}/{file.path}") for file in files]
 
 
 def _tell(synced: Synced | None) -> None:

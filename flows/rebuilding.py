@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.context import Context
+from flows.evidence import bring_outputs
 from flows.history import Lineage, read_lineage, standings
 from flows.layout import Rebuilt, Work, laid_out
 from flows.models import is_intact
@@ -117,6 +118,7 @@ def _restore_evaluation(digest: str, receipt: Receipt, work: Work) -> None:
         if known is not None and known.has_tag(EVALUATION_TAG, manifest.digest):
             work.report.intact.append(f"evaluation of {name}")
             return
+    bring_outputs(work.context.paths, receipt.outputs)
     with laid_out(digest, work) as laid:
         folder = laid.context.paths.workspace / Path(receipt.outputs[0].path).parent
         if manifest is None or not is_intact(folder, manifest.digest):

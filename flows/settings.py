@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     """Tiles that are worked on at the same time."""
 
     tessera_evidence: str = ""
-    """Where the team's checkouts share lineage, a folder or URL; empty = at DVC's default remote."""
+    """Where a team's checkouts share lineage, a folder or URL; empty = at DVC's default remote."""
 
     tessera_signing_key: str = ""
     """Path of the key that signs attestations, outside the checkout; empty = unsigned."""

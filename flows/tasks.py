@@ -130,6 +130,9 @@ def export(context: Context) -> Receipt:
 @task(name="audit", timeout_seconds=4 * 3600, **OPTIONS)
 def audit(context: Context) -> Receipt:
     """Verify the whole chain and write the certificate."""
+    from flows.evidence import bring_behind_export
+
+    bring_behind_export(context.paths)
     return _run("audit", context, _plain_ports()).receipt
 
 
