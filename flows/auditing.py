@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flows.context import Context
+from flows.evidence import bring_all_behind, bring_behind_export
 from flows.subjects import find, unreachable
 from tessera_core.audit.locks import (
     LOCK_NAME,
@@ -40,10 +41,12 @@ def audit(context: Context, reference: str | None) -> tuple[AuditReport, Path | 
     from tessera_core.audit.stage import audit_workspace, write_report
 
     if reference is None:
+        bring_behind_export(context.paths)
         report = audit_workspace(context.config, context.paths)
         model = str(report.subject.get("model_name") or context.config.register.model_name)
         return with_pointers(report, context, model), None
     subject = find(context, reference)
+    bring_all_behind(subject.paths, subject.start)
     report = verify_chain(
         subject.start, subject.paths, require_sources=context.config.audit.require_sources,
         data=data_folders(context.config, context.paths.root),

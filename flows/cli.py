@@ -32,6 +32,7 @@ examples:
   tessera recall SCENE                             what has seen a bad scene, what to run again
   tessera attest tessera/2 --key KEY.pem           signed provenance, ML-BOM, cards, lineage
   tessera rebuild-tracking                         a lost MLflow database, from receipts
+  tessera sync                                     lineage to and from the team's other checkouts
   tessera ui                                       Prefect and MLflow in the browser
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
@@ -269,9 +270,11 @@ def _compare(chosen: argparse.Namespace) -> int:
 
     from flows.comparison import compare
     from flows.context import load_context, require_writable
+    from flows.evidence import bring_evidence
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
+    bring_evidence(context)
     page, lines = compare(
         context, chosen.first, chosen.second, chosen.out and Path(chosen.out),
         with_reasons=chosen.explain,
@@ -284,11 +287,12 @@ def _compare(chosen: argparse.Namespace) -> int:
 
 def _promote(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
+    from flows.evidence import evidence_of_team
     from flows.versions import lacks_champion, promote
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
-    with context.alone_with("registry"):
+    with context.alone_with("registry"), evidence_of_team(context):
         say(promote(context, chosen.version, by=chosen.by, reason=chosen.reason))
     if lacks_champion(context):
         _register(context)
@@ -431,9 +435,11 @@ def _audit(chosen: argparse.Namespace) -> int:
 
     from flows.auditing import audit
     from flows.context import load_context
+    from flows.evidence import bring_evidence_or_warn
     from tessera_core.audit.certificate import HTML_NAME, render_text
 
     context = load_context(chosen.root, chosen.overrides)
+    bring_evidence_or_warn(context)
     if chosen.pixel or chosen.export:
         return _audit_pixel(chosen, context)
     report, folder = audit(context, chosen.subject)

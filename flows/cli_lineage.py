@@ -1,4 +1,4 @@
-"""Commands about lineage: replay, recall, gc, attest, verify, rebuild-tracking."""
+"""Commands about lineage: replay, recall, gc, attest, verify, rebuild-tracking, sync."""
 
 import argparse
 
@@ -21,6 +21,8 @@ def add_lineage_commands(commands: Commands, common: argparse.ArgumentParser) ->
     )  # fmt: skip
     text = "restore runs, versions and aliases of MLflow from receipts; what is there is left"
     add_command(commands, common, "rebuild-tracking", text, _rebuild_tracking)
+    text = "send lineage that the team lacks and fetch what this checkout lacks"
+    add_command(commands, common, "sync", text, _sync)
 
 
 def _add_attest(
@@ -69,10 +71,12 @@ def _replay(chosen: argparse.Namespace) -> int:
     from pathlib import Path
 
     from flows.context import load_context, require_writable
+    from flows.evidence import bring_evidence
     from flows.replay import replay
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
+    bring_evidence(context)
     report, folder = replay(
         context, chosen.version, chosen.stage, chosen.out and Path(chosen.out),
         present_only=chosen.present_code,
@@ -86,11 +90,13 @@ def _attest(chosen: argparse.Namespace) -> int:
 
     from flows.attesting import attest, require_server, send_lineage
     from flows.context import load_context, require_writable
+    from flows.evidence import bring_evidence
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
     if chosen.send is not None:
         require_server(chosen.send)
+    bring_evidence(context)
     folder, lines = attest(context, chosen.subject, chosen.key and Path(chosen.key))
     for line in lines:
         say(line)
@@ -118,11 +124,13 @@ def _recall(chosen: argparse.Namespace) -> int:
     import json
 
     from flows.context import load_context, require_writable
+    from flows.evidence import bring_evidence, evidence_of_team
     from tessera_core.recall.report import find_recall, render_text, write_recall
 
     # Settings first: Prefect and MLflow read their environment when imported.
     context = load_context(chosen.root)
     require_writable(context.paths.root)
+    bring_evidence(context)
     recall, _ = find_recall(chosen.what, context.config.to_dict(), context.paths)
     record = write_recall(recall, context.paths)
     lines = [json.dumps(recall.to_dict(), indent=1)] if chosen.json else render_text(recall)
@@ -131,7 +139,8 @@ def _recall(chosen: argparse.Namespace) -> int:
     if chosen.run:
         from flows.recalling import carry_out
 
-        carry_out(context, chosen.what)
+        with evidence_of_team(context):
+            carry_out(context, chosen.what)
     return 0
 
 
@@ -154,8 +163,20 @@ def _rebuild_tracking(chosen: argparse.Namespace) -> int:
 
     context = load_context(chosen.root)
     require_writable(context.paths.root)
+    from flows.evidence import bring_evidence
     from flows.rebuilding import describe, rebuild_tracking
 
+    bring_evidence(context)
     for line in describe(rebuild_tracking(context)):
         say(line)
+    return 0
+
+
+def _sync(chosen: argparse.Namespace) -> int:
+    from flows.context import load_context, require_writable
+    from flows.evidence import sync
+
+    context = load_context(chosen.root)
+    require_writable(context.paths.root)
+    say(sync(context))
     return 0

@@ -109,3 +109,9 @@ def say_summary(summary: Mapping[str, Any]) -> None:
 def complain(message: str) -> None:
     """Print an error for the user."""
     sys.stderr.write(f"tessera: {message}\n")
+
+
+def note(message: str) -> None:
+    """Tell the user what is no error and no result, so not on the stream of the results."""
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()

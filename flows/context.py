@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.adapters.moved import bring_home
+from flows.console import note
 from flows.settings import Settings, activate
 from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.errors import AbsentDataError, ConfigError, StorageError
@@ -73,6 +75,8 @@ def load_context(
     workspace = _workspace(folder, config)
     base_workspace = _workspace(folder, PlatformConfig.read(folder / PARAMS_NAME, base))
     lenders = [] if workspace == folder else [base_workspace, folder]
+    if (other := bring_home(folder)) is not None:
+        note(f"moved     MLflow's artifacts are those of this checkout now, not those of {other}")
     return Context(
         config=config,
         paths=Paths(root=folder, workspace=workspace),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.context import Context
+from flows.evidence import bring_outputs
 from flows.history import Lineage, read_lineage, standings
 from flows.layout import Rebuilt, Work, laid_out
 from flows.models import is_intact
@@ -45,7 +46,7 @@ def rebuild_tracking(context: Context) -> Rebuilt:
     if not lineage.receipts:
         raise RecordError(
             f"{context.paths.lineage} holds no receipt, and runs are restored from nothing else; "
-            "bring it back from a backup or another clone"
+            "bring it back from a backup, or {HOW_TO_JOIN}"
         )
     with context.alone_with("registry"):
         return _rebuild(context, lineage)
@@ -117,6 +118,7 @@ def _restore_evaluation(digest: str, receipt: Receipt, work: Work) -> None:
         if known is not None and known.has_tag(EVALUATION_TAG, manifest.digest):
             work.report.intact.append(f"evaluation of {name}")
             return
+    bring_outputs(work.context.paths, receipt.outputs)
     with laid_out(digest, work) as laid:
         folder = laid.context.paths.workspace / Path(receipt.outputs[0].path).parent
         if manifest is None or not is_intact(folder, manifest.digest):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from flows.evidence import bring_outputs
 from flows.history import Standing, Version
 from flows.layout import Work, laid_out, model_folder
 from flows.models import imported_name, register_imported
@@ -62,6 +63,9 @@ def _restore_version(standing: Standing, version: Version, work: Work) -> None:
         work.report.notes.append(f"{name}: it was deleted, and no number is given twice")
         return
     made_by = _registry(standing.name, work, _run_of(version, work))
+    trained = work.lineage.receipts.get(version.pretrain)
+    if trained is not None:
+        bring_outputs(work.context.paths, trained.outputs)
     with laid_out(version.pretrain, work) as laid:
         folder = model_folder(laid, work, version.model_digest)
         held = made_by.register(folder, tags) if folder else made_by.hold_number(tags)

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.context import load_context, require_questions
 from flows.dataset import dataset
+from flows.evidence import evidence_of_team
 from flows.release import release
 from flows.reporting import publish_links, summarise
 from flows.training import training
@@ -20,10 +21,11 @@ def retrain(root: str = ".", overrides: list[str] | None = None) -> dict[str, An
         overrides: Settings as ``section.name=value``; they give the run its own workspace.
     """
     chosen = overrides or []
-    require_questions(load_context(root, chosen))
-    data_versions = dataset(root, chosen)
-    data_versions |= training(root, chosen)
-    release(root, chosen, data_versions)
     context = load_context(root, chosen)
+    require_questions(context)
+    with evidence_of_team(context):
+        data_versions = dataset(root, chosen)
+        data_versions |= training(root, chosen)
+        release(root, chosen, data_versions)
     publish_links(context)
     return summarise(context)

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     prefect_tasks_runner_thread_pool_max_workers: int = 2
     """Tiles that are worked on at the same time."""
 
+    tessera_evidence: str = ""
+    """Where a team's checkouts share lineage, a folder or URL; empty = at DVC's default remote."""
+
     tessera_signing_key: str = ""
     """Path of the key that signs attestations, outside the checkout; empty = unsigned."""
 

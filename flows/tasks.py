@@ -89,8 +89,10 @@ def evaluate_and_log(context: Context) -> Receipt:
 @task(name="compare", timeout_seconds=24 * 3600, **OPTIONS)
 def compare(context: Context) -> None:
     """Ask the champion what the new model was asked; promotion needs both answers."""
+    from flows.evidence import bring_evidence
     from flows.versions import compare_with_champion
 
+    bring_evidence(context)
     compare_with_champion(context)
 
 
@@ -99,10 +101,12 @@ def register(context: Context, data_versions: dict[str, str]) -> Receipt:
     """Scores to version, alias and reasons."""
     from flows.adapters.registry import MlflowRegistry
     from flows.adapters.tracking import open_run
+    from flows.evidence import evidence_of_team
     from flows.versions import compare_with_champion
 
     with (
         context.alone_with("registry"),
+        evidence_of_team(context),
         open_run(context.settings, run_key(context), run_name(context)) as tracker,
     ):
         # Another run may have moved the champion since they were compared.
@@ -128,6 +132,9 @@ def export(context: Context) -> Receipt:
 @task(name="audit", timeout_seconds=4 * 3600, **OPTIONS)
 def audit(context: Context) -> Receipt:
     """Verify the whole chain and write the certificate."""
+    from flows.evidence import bring_behind_export
+
+    bring_behind_export(context.paths)
     return _run("audit", context, _plain_ports()).receipt
 
 

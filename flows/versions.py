@@ -33,6 +33,7 @@ def compare_with_champion(context: Context) -> Path | None:
         The folder of the comparison; None where there is no other champion.
     """
     from flows.adapters.registry import MlflowRegistry
+    from flows.evidence import require_receipt
     from flows.models import fetch_version
     from tessera_core.evaluate.job import evaluate_model
     from tessera_core.evaluate.versions import compare_versions
@@ -43,6 +44,8 @@ def compare_with_champion(context: Context) -> Path | None:
     candidate = Manifest.read(context.paths.model).digest
     if champion is None or champion.model_digest == candidate:
         return None
+    if champion.receipt:
+        require_receipt(context, champion.version, champion.receipt)
     served = fetch_version(context, registry, champion, name)
     evaluate_model(served, context.config, context.paths, with_baselines=False)
     return compare_versions(served, context.paths.model, context.config, context.paths)
