@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from flows.cli_lineage import add_lineage_commands
+from flows.cli_servers import add_server_commands
 from flows.console import complain, say, say_stage, say_summary
 from flows.parsers import Commands, add_command
 from tessera_core import __version__
@@ -30,6 +31,7 @@ examples:
   tessera attest tessera/2 --key KEY.pem           signed provenance, ML-BOM, cards, lineage
   tessera rebuild-tracking                         a lost MLflow database, from receipts
   tessera ui                                       Prefect and MLflow in the browser
+  tessera schedule                                 retrain every Monday, until Ctrl-C
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
 """
@@ -108,9 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_import(commands, common)
     _add_embed(commands, common)
     add_lineage_commands(commands, common)
-    ui = add_command(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
-    ui.add_argument("--prefect-port", type=int, default=4200)
-    ui.add_argument("--mlflow-port", type=int, default=5000)
+    add_server_commands(commands)
     return parser
 
 
@@ -432,15 +432,6 @@ def _audit_pixel(chosen: argparse.Namespace, context: "Context") -> int:
         else render_pixel(found)
     )
     return 0 if found.audit.passed else 3
-
-
-def _ui(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context
-    from flows.ui import serve
-
-    context = load_context(chosen.root)
-    serve(context, prefect_port=chosen.prefect_port, mlflow_port=chosen.mlflow_port)
-    return 0
 
 
 if __name__ == "__main__":

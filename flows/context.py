@@ -44,7 +44,11 @@ class Context:
 
 
 def load_context(
-    root: str | Path, overrides: Sequence[str] = (), base: Sequence[str] = ()
+    root: str | Path,
+    overrides: Sequence[str] = (),
+    base: Sequence[str] = (),
+    *,
+    serves: bool = False,
 ) -> Context:
     """Return the context of a run.
 
@@ -56,6 +60,7 @@ def load_context(
         root: The checkout.
         overrides: Settings as ``section.name=value``.
         base: Overrides of another run, whose outputs are to be shared before the checkout's.
+        serves: As ``activate`` takes it.
 
     Raises:
         ConfigError: ``root`` is not a checkout, or a setting is wrong.
@@ -72,7 +77,7 @@ def load_context(
     return Context(
         config=config,
         paths=Paths(root=folder, workspace=workspace),
-        settings=activate(folder),
+        settings=activate(folder, serves=serves),
         lenders=tuple(
             Paths(root=folder, workspace=lender)
             for lender in dict.fromkeys(lenders)
