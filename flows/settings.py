@@ -97,6 +97,11 @@ def is_loopback(url: str) -> bool:
     return host in LOOPBACK or host.startswith("127.")
 
 
+def is_server(uri: str) -> bool:
+    """Say whether MLflow keeps its runs on a server, and not in a database that we open."""
+    return uri.startswith(("http://", "https://"))
+
+
 def origins(port: int) -> str:
     """Return the pages that may ask a server of ours, as Prefect takes them."""
     return f"http://127.0.0.1:{port},http://localhost:{port}"

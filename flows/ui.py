@@ -13,7 +13,7 @@ from pathlib import Path
 from flows.console import say
 from flows.context import Context
 from flows.login import LOGIN_NAME
-from flows.settings import child_environment, origins
+from flows.settings import child_environment, is_server, origins
 from tessera_core.errors import InputError, TesseraError
 
 HOST = "127.0.0.1"
@@ -22,15 +22,33 @@ POLL_S = 0.5
 
 
 def serve(context: Context, *, prefect_port: int, mlflow_port: int) -> None:
-    """Start both servers, print where to look, and stop them on Ctrl-C or SIGTERM."""
-    for port in (prefect_port, mlflow_port):
+    """Start the servers that no setting names, print where to look, and stop them at the end.
+
+    Raises:
+        InputError: A port is taken.
+        TesseraError: A server did not start, or ended by itself.
+    """
+    settings = context.settings
+    prefect = settings.prefect_api_url.rstrip("/").removesuffix("/api")
+    mlflow = settings.mlflow_tracking_uri if is_server(settings.mlflow_tracking_uri) else ""
+    for port in [*([] if prefect else [prefect_port]), *([] if mlflow else [mlflow_port])]:
         require_free(port)
     with stopped_at_the_end() as servers:
-        servers += [start_prefect(prefect_port), start_mlflow(context, mlflow_port)]
-        wait_until_ready(f"http://{HOST}:{prefect_port}/api/health", servers[0])
-        wait_until_ready(f"http://{HOST}:{mlflow_port}/health", servers[1])
-        say_pages(context, prefect_port, mlflow_port)
-        wait_for_the_end(servers)
+        awaited = {}
+        if not prefect:
+            prefect = f"http://{HOST}:{prefect_port}"
+            awaited[f"{prefect}/api/health"] = start_prefect(prefect_port)
+        if not mlflow:
+            mlflow = f"http://{HOST}:{mlflow_port}"
+            awaited[f"{mlflow}/health"] = start_mlflow(context, mlflow_port)
+        servers += awaited.values()
+        for address, process in awaited.items():
+            wait_until_ready(address, process)
+        say_pages(context, prefect, mlflow.rstrip("/"))
+        if servers:
+            say_login(context)
+            say("Ctrl-C stops both servers" if len(servers) == 2 else "Ctrl-C stops the server")
+            wait_for_the_end(servers)
 
 
 @contextmanager
@@ -107,8 +125,8 @@ def wait_until_ready(address: str, process: "subprocess.Popen[bytes]") -> None:
     raise TesseraError(f"{address} did not answer within {READY_TIMEOUT_S} s")
 
 
-def say_pages(context: Context, prefect_port: int, mlflow_port: int) -> None:
-    """Print the addresses worth opening."""
+def say_pages(context: Context, prefect: str, mlflow: str) -> None:
+    """Print the addresses worth opening, on servers at these."""
     from mlflow import MlflowClient
 
     from flows.adapters.tracking import EXPERIMENT
@@ -117,7 +135,6 @@ def say_pages(context: Context, prefect_port: int, mlflow_port: int) -> None:
         EXPERIMENT
     )
     number = experiment.experiment_id if experiment else "0"
-    mlflow, prefect = f"http://{HOST}:{mlflow_port}", f"http://{HOST}:{prefect_port}"
     name = context.config.register.model_name
     say(f"runs and figures      {mlflow}/#/experiments/{number}/runs")
     say(f"versions and aliases  {mlflow}/#/models/{name}")
@@ -125,8 +142,6 @@ def say_pages(context: Context, prefect_port: int, mlflow_port: int) -> None:
     say(f"deployments           {prefect}/deployments")
     say(f"certificate           {_file(context.paths.audit / 'certificate.html')}")
     say(f"evaluation report     {_file(context.paths.evaluation / 'report.html')}")
-    say_login(context)
-    say("Ctrl-C stops both servers")
 
 
 def say_login(context: Context) -> None:
