@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from flows.cli_lineage import add_lineage_commands
+from flows.cli_servers import add_server_commands
 from flows.console import complain, say, say_stage, say_summary
 from flows.parsers import OR_ARTIFACT, SUBJECT, Commands, add_command, add_subject
 from tessera_core import __version__
@@ -34,6 +35,7 @@ examples:
   tessera rebuild-tracking                         a lost MLflow database, from receipts
   tessera sync                                     lineage to and from the team's other checkouts
   tessera ui                                       Prefect and MLflow in the browser
+  tessera schedule                                 retrain every Monday, until Ctrl-C
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
 """
@@ -127,9 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_import(commands, common)
     _add_embed(commands, common)
     add_lineage_commands(commands, common)
-    ui = add_command(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
-    ui.add_argument("--prefect-port", type=int, default=4200)
-    ui.add_argument("--mlflow-port", type=int, default=5000)
+    add_server_commands(commands)
     return parser
 
 
@@ -466,15 +466,6 @@ def _audit_pixel(chosen: argparse.Namespace, context: "Context") -> int:
         say(render_pixel(found))
         say(f"certificate  {folder / HTML_NAME}")
     return 0 if found.audit.passed else 3
-
-
-def _ui(chosen: argparse.Namespace) -> int:
-    from flows.context import load_context
-    from flows.ui import serve
-
-    context = load_context(chosen.root)
-    serve(context, prefect_port=chosen.prefect_port, mlflow_port=chosen.mlflow_port)
-    return 0
 
 
 if __name__ == "__main__":

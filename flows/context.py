@@ -50,7 +50,11 @@ class Context:
 
 
 def load_context(
-    root: str | Path, overrides: Sequence[str] = (), base: Sequence[str] = ()
+    root: str | Path,
+    overrides: Sequence[str] = (),
+    base: Sequence[str] = (),
+    *,
+    serves: bool = False,
 ) -> Context:
     """Return the context of a run.
 
@@ -62,6 +66,7 @@ def load_context(
         root: The checkout.
         overrides: Settings as ``section.name=value``.
         base: Overrides of another run, whose outputs are to be shared before the checkout's.
+        serves: As ``activate`` takes it.
 
     Raises:
         ConfigError: ``root`` is not a checkout, or a setting is wrong.
@@ -80,7 +85,7 @@ def load_context(
     return Context(
         config=config,
         paths=Paths(root=folder, workspace=workspace),
-        settings=activate(folder),
+        settings=activate(folder, serves=serves),
         lenders=tuple(
             Paths(root=folder, workspace=lender)
             for lender in dict.fromkeys(lenders)

@@ -1,14 +1,18 @@
 """Every environment variable that the platform reads or sets, in one place."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from flows.login import draw_login, keep_login, read_login
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 RETRIES: Final = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 QUIET: Final = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -49,8 +53,26 @@ class Settings(BaseSettings):
     mlflow_artifacts: str = ""
     """Where artifacts go when no server decides; empty = ``<root>/.mlflow/artifacts``."""
 
+    mlflow_tracking_username: str = ""
+    """Who we are to that server; empty = what `tessera ui` let in, if it is on this machine."""
+
+    mlflow_tracking_password: SecretStr = SecretStr("")
+    """Likewise."""
+
+    mlflow_tracking_token: SecretStr = SecretStr("")
+    """Instead of user and password."""
+
     prefect_home: str = ""
     """Prefect's folder; empty = ``<root>/.prefect``."""
+
+    prefect_api_url: str = ""
+    """Prefect's server; empty = one that a run starts for itself, on loopback."""
+
+    prefect_api_auth_string: SecretStr = SecretStr("")
+    """``user:password`` for that server; empty = the file ``login`` in Prefect's folder."""
+
+    prefect_server_api_auth_string: SecretStr = SecretStr("")
+    """What servers let in that we start; empty = the same file."""
 
     prefect_logging_level: str = ""
     """Prefect's console log level; empty = only failures that no message of ours explains."""
@@ -90,10 +112,39 @@ def sent_once() -> Iterator[None]:
             os.environ[RETRIES] = before
 
 
-def activate(root: Path) -> Settings:
+def hand_over(variables: Mapping[str, str]) -> None:
+    """Set variables of this process, for a library that takes them from nowhere else."""
+    os.environ.update(variables)
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether a server is on this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in LOOPBACK or host.startswith("127.")
+
+
+def is_server(uri: str) -> bool:
+    """Say whether MLflow keeps its runs on a server, and not in a database that we open."""
+    return uri.startswith(("http://", "https://"))
+
+
+def origins(port: int) -> str:
+    """Return the pages that may ask a server of ours, as Prefect takes them."""
+    return f"http://127.0.0.1:{port},http://localhost:{port}"
+
+
+def activate(root: Path, *, serves: bool = False) -> Settings:
     """Resolve settings for a checkout and hand them to Prefect, MLflow and the rest.
 
     Must run before any of them is imported: they read their environment at import.
+
+    Args:
+        root: The checkout.
+        serves: Servers are started that other processes ask: what they let in is kept on disk.
+
+    Raises:
+        ConfigError: What the servers let in is kept where others can read it, or cannot be read.
+        StorageError: It cannot be kept.
     """
     settings = Settings()
     database = root / ".mlflow" / "mlflow.db"
@@ -115,7 +166,9 @@ def activate(root: Path) -> Settings:
         "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS": str(
             settings.prefect_tasks_runner_thread_pool_max_workers
         ),
+        **_logins(settings, Path(home), uri, serves=serves),
     }
+    ask_loopback_directly()
     for name, value in chosen.items():
         if not os.environ.get(name):
             os.environ[name] = value
@@ -125,5 +178,48 @@ def activate(root: Path) -> Settings:
             "mlflow_artifacts": artifacts,
             "prefect_home": home,
             "prefect_logging_level": level,
+            "prefect_server_api_auth_string": SecretStr(
+                os.environ["PREFECT_SERVER_API_AUTH_STRING"]
+            ),
         }
     )
+
+
+def _logins(settings: Settings, home: Path, tracking_uri: str, *, serves: bool) -> dict[str, str]:
+    """Return what closes the servers that we start, and opens those on this machine to us.
+
+    Not even the server that a run starts for itself may listen without a password: whoever reaches
+    its port could read and change what the checkout's database holds.
+    """
+    is_ours = not settings.prefect_api_url or is_loopback(settings.prefect_api_url)
+    given = settings.prefect_server_api_auth_string.get_secret_value()
+    if is_ours:
+        given = given or settings.prefect_api_auth_string.get_secret_value()
+    known = given or (keep_login(home) if serves else read_login(home))
+    login = known or draw_login()
+    chosen = {
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins(4200),
+    }
+    if is_ours:
+        chosen["PREFECT_API_AUTH_STRING"] = login
+    has_own = any(
+        (
+            settings.mlflow_tracking_username,
+            settings.mlflow_tracking_password.get_secret_value(),
+            settings.mlflow_tracking_token.get_secret_value(),
+        )
+    )
+    if known and is_loopback(tracking_uri) and not has_own:
+        user, _, password = login.partition(":")
+        chosen |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+    return chosen
+
+
+def ask_loopback_directly() -> None:
+    """Keep requests to this machine off a proxy, which would answer for a server of its own."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in known.split(",") if host.strip()]
+    if "*" not in hosts:
+        hosts += [host for host in LOOPBACK if host not in hosts]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(hosts)

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 
 from flows.console import say
 from flows.context import Context
-from flows.settings import child_environment
+from flows.login import LOGIN_NAME
+from flows.settings import child_environment, is_server, origins
 from tessera_core.errors import InputError, TesseraError
 
 HOST = "127.0.0.1"
@@ -20,26 +22,56 @@ POLL_S = 0.5
 
 
 def serve(context: Context, *, prefect_port: int, mlflow_port: int) -> None:
-    """Start both servers, print where to look, and stop them on Ctrl-C or SIGTERM."""
-    for port in (prefect_port, mlflow_port):
+    """Start the servers that no setting names, print where to look, and stop them at the end.
+
+    Raises:
+        InputError: A port is taken.
+        TesseraError: A server did not start, or ended by itself.
+    """
+    settings = context.settings
+    prefect = settings.prefect_api_url.rstrip("/").removesuffix("/api")
+    mlflow = settings.mlflow_tracking_uri if is_server(settings.mlflow_tracking_uri) else ""
+    for port in [*([] if prefect else [prefect_port]), *([] if mlflow else [mlflow_port])]:
         require_free(port)
-    # Whoever ends this process must not leave its servers behind.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    servers = {
-        f"http://{HOST}:{prefect_port}/api/health": start_prefect(prefect_port),
-        f"http://{HOST}:{mlflow_port}/health": start_mlflow(context, mlflow_port),
-    }
-    try:
-        for address, process in servers.items():
+    with stopped_at_the_end() as servers:
+        awaited = {}
+        if not prefect:
+            prefect = f"http://{HOST}:{prefect_port}"
+            awaited[f"{prefect}/api/health"] = start_prefect(prefect_port)
+        if not mlflow:
+            mlflow = f"http://{HOST}:{mlflow_port}"
+            awaited[f"{mlflow}/health"] = start_mlflow(context, mlflow_port)
+        servers += awaited.values()
+        for address, process in awaited.items():
             wait_until_ready(address, process)
-        say_pages(context, prefect_port, mlflow_port)
-        while all(process.poll() is None for process in servers.values()):
-            time.sleep(POLL_S)
+        say_pages(context, prefect, mlflow.rstrip("/"))
+        if servers:
+            say_login(context)
+            say("Ctrl-C stops both servers" if len(servers) == 2 else "Ctrl-C stops the server")
+            wait_for_the_end(servers)
+
+
+@contextmanager
+def stopped_at_the_end() -> "Iterator[list[subprocess.Popen[bytes]]]":
+    """Yield a list; the processes in it end with the block, which Ctrl-C and SIGTERM end."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        yield processes
     except KeyboardInterrupt:
         say("stopping")
     finally:
-        for process in servers.values():
+        # The last one started needs those before it until it has ended.
+        for process in reversed(processes):
             stop(process)
+
+
+def wait_for_the_end(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """Wait until the user ends us; raises TesseraError when a process ends by itself."""
+    while all(process.poll() is None for process in processes):
+        time.sleep(POLL_S)
+    codes = [process.returncode for process in processes if process.returncode is not None]
+    raise TesseraError(f"a server or worker ended by itself with code {codes[0]}; start it again")
 
 
 def require_free(port: int) -> None:
@@ -57,20 +89,23 @@ def start_prefect(port: int) -> "subprocess.Popen[bytes]":
     command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
     # The page asks port 4200 otherwise, wherever it was served from.
     api = f"http://{HOST}:{port}/api"
-    return _start([sys.executable, "-m", *command], PREFECT_SERVER_UI_API_URL=api)
+    return _start(
+        [sys.executable, "-m", *command],
+        PREFECT_SERVER_UI_API_URL=api,
+        PREFECT_SERVER_CORS_ALLOWED_ORIGINS=origins(port),
+    )
 
 
 def start_mlflow(context: Context, port: int) -> "subprocess.Popen[bytes]":
     """Start MLflow's server on the checkout's own database, without its job runner."""
     settings = context.settings
-    command = [
-        "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", settings.mlflow_tracking_uri,
-        # Else a registry that the environment names would be shown beside the checkout's runs.
-        "--registry-store-uri", settings.mlflow_tracking_uri,
-        "--default-artifact-root", settings.mlflow_artifacts,
-    ]  # fmt: skip
-    return _start([sys.executable, "-m", *command], MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    return _start(
+        [sys.executable, "-m", "flows.adapters.mlflow_door", HOST, str(port)],
+        # A database's address may hold a password, which a command line would show to everybody.
+        MLFLOW_TRACKING_URI=settings.mlflow_tracking_uri,
+        MLFLOW_ARTIFACTS=settings.mlflow_artifacts,
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+    )
 
 
 def wait_until_ready(address: str, process: "subprocess.Popen[bytes]") -> None:
@@ -85,13 +120,13 @@ def wait_until_ready(address: str, process: "subprocess.Popen[bytes]") -> None:
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
-        except (URLError, OSError):
+        except OSError:
             time.sleep(POLL_S)
     raise TesseraError(f"{address} did not answer within {READY_TIMEOUT_S} s")
 
 
-def say_pages(context: Context, prefect_port: int, mlflow_port: int) -> None:
-    """Print the addresses worth opening."""
+def say_pages(context: Context, prefect: str, mlflow: str) -> None:
+    """Print the addresses worth opening, on servers at these."""
     from mlflow import MlflowClient
 
     from flows.adapters.tracking import EXPERIMENT
@@ -100,7 +135,6 @@ def say_pages(context: Context, prefect_port: int, mlflow_port: int) -> None:
         EXPERIMENT
     )
     number = experiment.experiment_id if experiment else "0"
-    mlflow, prefect = f"http://{HOST}:{mlflow_port}", f"http://{HOST}:{prefect_port}"
     name = context.config.register.model_name
     say(f"runs and figures      {mlflow}/#/experiments/{number}/runs")
     say(f"versions and aliases  {mlflow}/#/models/{name}")
@@ -108,7 +142,17 @@ def say_pages(context: Context, prefect_port: int, mlflow_port: int) -> None:
     say(f"deployments           {prefect}/deployments")
     say(f"certificate           {_file(context.paths.audit / 'certificate.html')}")
     say(f"evaluation report     {_file(context.paths.evaluation / 'report.html')}")
-    say("Ctrl-C stops both servers")
+
+
+def say_login(context: Context) -> None:
+    """Print what the pages ask for, to a person; whoever keeps the output is told where it is."""
+    given = context.settings.prefect_server_api_auth_string.get_secret_value()
+    user, _, password = given.partition(":")
+    if sys.stdout.isatty():
+        say(f"log in                user {user}, password {password}")
+        say(f"                      Prefect's page asks for both in one line: {given}")
+    else:
+        say(f"log in                with the line in {context.settings.prefect_home}/{LOGIN_NAME}")
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
@@ -128,6 +172,11 @@ def _start(command: list[str], **environment: str) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def _interrupt(*_: object) -> None:
+    # Not by way of SIGINT, which a script's background jobs ignore.
+    raise KeyboardInterrupt
 
 
 def _file(path: Path) -> str:
