@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.context import Context
 from flows.history import Lineage
 from flows.models import is_intact
-from tessera_core.audit.evidence import RUN_WORKSPACES, Evidence
+from tessera_core.audit.evidence import Evidence
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import ConfigError
 from tessera_core.records.files import FileDigest, read_json
@@ -104,34 +104,20 @@ def model_folder(laid: LaidOut, work: Work, model_digest: str) -> Path | None:
 
 
 def _lay(output: FileDigest, work: Work, paths: Paths, *, with_files: bool) -> None:
-    """Link an output, the files of its manifest if wanted, and figures that lie beside it."""
+    """Link an output, and the files of its manifest if wanted."""
     root = work.context.paths.root
     found = work.evidence.find(output, root / output.path)
     if found is None:
         return
     place = paths.workspace / output.path
     _link(found, place)
-    if not with_files:
-        return
-    if place.name != MANIFEST_NAME:
-        for figure in _figures_beside(output, work):
-            _link(figure, place.with_name(figure.name))
+    if not with_files or place.name != MANIFEST_NAME:
         return
     for entry in Manifest.from_dict(read_json(found), found).files:
         path = (Path(output.path).parent / entry.path).as_posix()
         file = work.evidence.find(replace(entry, path=path), root / path)
         if file is not None:
             _link(file, paths.workspace / path)
-
-
-def _figures_beside(output: FileDigest, work: Work) -> list[Path]:
-    """Return the figures in the workspace that still holds an output; no receipt names them."""
-    root = work.context.paths.root
-    for workspace in (root, *sorted(root.glob(RUN_WORKSPACES))):
-        place = workspace / output.path
-        if place.is_file() and work.evidence.holds(place, output.sha256):
-            return sorted(place.parent.glob("*.png"))
-    return []
 
 
 def _link(source: Path, place: Path) -> None:

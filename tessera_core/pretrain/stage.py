@@ -65,7 +65,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     with atomic_folder(paths.training) as folder:
         write_json(folder / "history.json", trained.history)
         draw_training(folder, trained, feed, norms, settings)
-    for figure in sorted(paths.training.glob("*.png")):
+    for figure in _figures(paths):
         ports.tracker.log_artifact(figure, FIGURE_FOLDER)
     return _outcome(settings, paths, trained, len(feed.pixels))
 
@@ -114,4 +114,9 @@ def _take_imported(settings: PretrainConfig, paths: Paths) -> Outcome:
 
 
 def _outputs(paths: Paths) -> tuple[Path, ...]:
-    return (paths.model / MANIFEST_NAME, paths.training / "history.json")
+    """Return all that the stage vouches for: a figure, too, shows what nobody may change."""
+    return (paths.model / MANIFEST_NAME, paths.training / "history.json", *_figures(paths))
+
+
+def _figures(paths: Paths) -> list[Path]:
+    return sorted(paths.training.glob("*.png"))

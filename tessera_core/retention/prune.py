@@ -160,13 +160,16 @@ def _workspaces(checkout: Checkout) -> tuple[list[Item], list[Item]]:
     """
     prunable, kept = [], []
     failed = _failed_trials(checkout.paths)
-    remaining = checkout.paths.workspaces()
+    remaining, sources = checkout.paths.workspaces(), checkout.sources
     for workspace in checkout.paths.workspaces()[1:]:
         name = workspace.relative_to(checkout.paths.root).as_posix()
         has_released = any(
             (workspace / f"data/receipts/{stage}.json").exists() for stage in RELEASES
         )
         if has_released or (name not in failed and not _was_refused(workspace)):
+            continue
+        if any(source.startswith(f"{name}/") for source in sources):
+            kept.append(checkout.item(workspace, "holds what another training started from"))
             continue
         others = Contents(
             workspaces=tuple(w for w in remaining if w != workspace),

@@ -60,7 +60,7 @@ class Told:
         (paths.training / "curves.png").write_bytes(b"a figure")
         receipts["pretrain"] = self.record(
             seed, "pretrain", {"shuffle": receipts["shuffle"]},
-            [paths.model, paths.training / "history.json"],
+            [paths.model, paths.training / "history.json", paths.training / "curves.png"],
             {"model_digest": model}, {"pretrain": self.settings(seed)},
         )  # fmt: skip
         evaluation = {

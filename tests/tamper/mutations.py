@@ -36,6 +36,7 @@ ARTIFACTS: Final[Mapping[str, str]] = {
     "model weights": "data/model/encoder.safetensors",
     "canaries": "data/model/canaries.safetensors",
     "training history": "data/training/history.json",
+    "training figure": "data/training/*.png",
     "evaluation": "data/evaluation/evaluation.json",
     "predictions": "data/evaluation/predictions.parquet",
     "registration": "data/registration/registration.json",

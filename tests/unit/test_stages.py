@@ -285,6 +285,7 @@ def test_pretraining_follows_shuffling_and_is_reused_with_it(configure, shuffle,
     }
     assert {output.path for output in first.receipt.outputs} == {
         "data/model/manifest.json", "data/training/history.json",
+        *(f"data/training/{name}.png" for name in ("correlation", "curves", "spectrum")),
     }  # fmt: skip
 
 

@@ -82,7 +82,10 @@ def test_the_artifact_has_the_configured_shape_and_the_norms_of_the_shards(train
     assert outcome.outputs == (
         paths.model / "manifest.json",
         paths.training / "history.json",
+        *(paths.training / f"{name}.png" for name in ("correlation", "curves", "spectrum")),
     )
+    assert {path.parent for path in outcome.outputs[1:]} == {paths.training}
+    assert set(paths.training.iterdir()) == set(outcome.outputs[1:]), "nothing is left unlisted"
 
 
 def test_facts_say_what_was_trained_on_what(configure, trained):

@@ -9,8 +9,9 @@ import yaml
 
 from tessera_core.audit.evidence import Evidence
 from tessera_core.errors import RecordError
-from tessera_core.records.files import read_json, write_json
+from tessera_core.records.files import digest_file, read_json, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences
+from tessera_core.records.outside import digest_source, remember_place
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 from tessera_core.replay.layout import (
@@ -125,6 +126,66 @@ def test_a_source_that_leaves_the_folder_of_the_replay_is_refused(run, contents,
 
     with pytest.raises(RecordError, match="lies outside"):
         lay_sources(contents, receipt, clean, clean.root)
+
+
+def test_a_source_at_a_fixed_place_is_read_there_and_nothing_is_written_beside_it(
+    run, contents, clean, tmp_path
+):
+    far = tmp_path / "far"
+    shutil.copytree(run.root / "data" / "scenes", far)
+    write_json(far / "catalog.json", {"links": [{"rel": "item", "href": "./new.tif"}]})
+    receipt = receipt_of(run, "ingest")
+    sources = tuple(
+        replace(source, path=str(far / Path(source.path).name)) for source in receipt.sources
+    )
+    receipt = replace(receipt, sources=sources)
+    before = {path: path.read_bytes() for path in far.iterdir()}
+
+    lay_sources(contents, receipt, clean, clean.root)
+    assert lay_descriptions(contents, receipt, clean) == []
+    assert {path: path.read_bytes() for path in far.iterdir()} == before
+
+    # The same content elsewhere is of no use to a stage that reads there.
+    (far / "a.tif").unlink()
+    cache_workspace(run.paths)
+    with pytest.raises(RecordError, match=r"far/a\.tif there and nowhere else"):
+        lay_sources(contents_of(run), receipt, clean, clean.root)
+
+
+def test_what_a_moved_checkout_read_beside_itself_is_laid_out(run, tmp_path):
+    beside = tmp_path / "tiles" / "a.npy"
+    beside.parent.mkdir()
+    shutil.move(run.root / "data" / "scenes" / "a.tif", beside)
+    source = digest_source(run.root / "../tiles/a.npy", run.root)
+    receipt = replace(receipt_of(run, "ingest"), sources=(source,))
+    remember_place([source], run.root)
+    moved = tmp_path / "x" / "y" / "z"
+    moved.parent.mkdir(parents=True)
+    run.root.rename(moved)
+    contents = contents_of(Run(root=moved))
+    folder = tmp_path / "replay"
+
+    root = make_root(folder, [receipt])
+    lay_sources(contents, receipt, Paths(root=root, workspace=root), folder)
+
+    assert (root / "../tiles/a.npy").read_bytes() == beside.read_bytes()
+
+
+def test_the_state_of_a_checkpoint_that_was_changed_is_refused(run, contents, clean):
+    folder = run.root / "data" / "checkpoints" / "x"
+    folder.mkdir(parents=True)
+    (folder / "step-00000004.pt").write_bytes(b"state")
+    claim = digest_file(folder / "step-00000004.pt", folder)
+    write_json(folder / "step-00000004.json", {"sha256": claim.sha256, "size": claim.size})
+    source = digest_source(folder / "step-00000004.json", run.root)
+    receipt = replace(receipt_of(run, "pretrain"), sources=(source,))
+
+    lay_sources(contents, receipt, clean, clean.root)
+    assert (clean.checkpoints / "x" / "step-00000004.pt").read_bytes() == b"state"
+
+    (folder / "step-00000004.pt").write_bytes(b"other")
+    with pytest.raises(RecordError, match=r"step-00000004\.pt"):
+        lay_sources(contents_of(run), receipt, clean, clean.root)
 
 
 def test_a_catalogue_that_grew_leads_to_the_scenes_of_the_run_only(run, contents, clean):

@@ -14,6 +14,7 @@ from tessera_core.errors import InputError
 from tessera_core.records.files import digest_file, write_json
 from tessera_core.records.lineage import read_lineage
 from tessera_core.records.manifest import write_manifest
+from tessera_core.records.outside import digest_source
 from tessera_core.records.paths import Paths
 from tessera_core.retention.inventory import Inventory, Item
 from tessera_core.retention.prune import delete, take_inventory
@@ -160,6 +161,18 @@ def test_a_failed_trial_with_the_only_copy_of_something_needed_stays(run):
 
     assert "data/runs/failed" not in paths_of(inventory.prunable)
     assert "only copy" in paths_of(inventory.staying)["data/runs/failed"]
+
+
+def test_a_failed_trial_whose_model_taught_another_run_stays(run):
+    trial = workspace(run, "failed", "failed")
+    teacher = trial.artifact(trial.paths.model, "model", ["encoder.safetensors"])
+    taught = digest_source(trial.paths.model / "manifest.json", run.root)
+    run.record("pretrain", ("shuffle",), [], {"model_digest": teacher.digest}, (taught,))
+
+    inventory = take_inventory(run.paths)
+
+    assert "data/runs/failed" not in paths_of(inventory.prunable)
+    assert "started from" in paths_of(inventory.staying)["data/runs/failed"]
 
 
 def test_a_run_that_the_quality_gate_refused_may_go(run):
