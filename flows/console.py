@@ -68,7 +68,7 @@ def say_summary(summary: Mapping[str, Any]) -> None:
     champion = summary["champion"]
     nobody = "" if champion else ", and there is no champion: nothing is exported"
     say(f"{version} is {summary['alias']}{nobody}: {'; '.join(summary['reasons'])}")
-    if champion and champion["unscored"]:
+    if champion and champion.get("unscored"):
         say(f"the champion, version {champion['version']}, is {UNSCORED}")
     if summary["simulated"]:
         say("simulated scenes: these numbers prove the machinery, not the science")

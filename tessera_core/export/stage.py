@@ -169,9 +169,9 @@ def read_champion(paths: Paths) -> Champion:
     """
     path = paths.registration / REGISTRATION_NAME
     stored = read_json(path)
-    if stored.get("champion", {}) is None:
-        raise GateError(no_champion(stored))
     try:
+        if stored["champion"] is None:
+            raise GateError(_no_champion(stored))
         champion = stored["champion"]
         return Champion(
             model_name=str(stored["model_name"]),
@@ -188,7 +188,7 @@ def read_champion(paths: Paths) -> Champion:
         ) from error
 
 
-def no_champion(registration: Mapping[str, Any]) -> str:
+def _no_champion(registration: Mapping[str, Any]) -> str:
     """Return why nothing is exported, and what to do, in one sentence."""
     name, version = registration["model_name"], registration["candidate"]["version"]
     return (

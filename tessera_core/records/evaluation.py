@@ -46,4 +46,4 @@ def is_unscored(facts: Mapping[str, Any]) -> bool:
     Args:
         facts: Of the receipt.
     """
-    return not any(facts["headline"].values())
+    return "headline" in facts and not any(facts["headline"].values())

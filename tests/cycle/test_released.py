@@ -1,4 +1,7 @@
-"""A released checkpoint in the cycle: imported, scored, served, challenged by a retrained model."""
+"""A released checkpoint in the cycle: imported, scored, promoted, challenged by a retrained model.
+
+Only here the whole cycle ends without a champion: the weights are random, so they earn nothing.
+"""
 
 from pathlib import Path
 
@@ -27,16 +30,37 @@ def checkout(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_imported_weights_become_champion_and_a_retrained_model_challenges_them(
+def test_weights_that_earn_nothing_are_not_exported_until_a_person_says_so(
     checkout: Path,
 ) -> None:
     (artifact,) = (checkout / "data" / "imported").glob(f"{NAME}-*")
-    setting = f"pretrain.imported={artifact.relative_to(checkout)}"
-    imported = tessera(checkout, "retrain", "--set", setting, *OWN_NAME).stdout
+    settings = ("--set", f"pretrain.imported={artifact.relative_to(checkout)}", *OWN_NAME)
+    imported = tessera(checkout, "retrain", *settings, expect=3).stdout
+    again = tessera(checkout, "retrain", *settings, expect=3).stdout
+    refused = tessera(checkout, "export", *settings, expect=3).stderr
+    (workspace,) = (folder for folder in (checkout / "data" / "runs").iterdir() if folder.is_dir())
+    assert not list(workspace.glob("data/exports/*"))
+    person = ("--by", "Ann", "--reason", "random weights, to compare with")
+    tessera(checkout, "promote", "1", *person, *settings)
+    exported = tessera(checkout, "export", *settings).stdout
+    audited = tessera(checkout, "audit", *settings).stdout
+    served = tessera(checkout, "retrain", *settings).stdout
     own = tessera(checkout, "retrain", *OWN_NAME).stdout
 
+    assert f"{NAME} version 1 is challenger, and there is no champion" in imported
+    assert "it beats the untrained encoder and the answer without any encoder on none" in imported
+    assert "the best baseline, " in imported
+    assert "certificate.html: passed" in imported
+    assert "tessera promote 1 --by NAME --reason TEXT" in imported
+    assert again.count(" reused ") == 6
+    assert f"{NAME} version 1 is challenger, and there is no champion" in again
+    assert f"{NAME} has no champion, so there is nothing to export" in refused
+    assert f"embeddings in {NAME}-v1-" in exported
+    assert "PASSED" in audited
+    assert "Ann decided: random weights" in audited
+    assert f"{NAME} version 1 is champion: Ann decided: random weights" in served
+    assert served.count(" reused ") == 8
     assert "imported as v2-student" in imported
-    assert f"{NAME} version 1 is champion" in imported
     assert "encoder_16/linear" in imported, "a Matryoshka student is scored by prefix too"
     assert "certificate" in imported
     (decision,) = [line for line in own.splitlines() if f"{NAME} version 2 is" in line]

@@ -11,6 +11,8 @@ from flows.settings import Settings
 from flows.ui import require_free
 from tessera_core.errors import ConfigError, InputError, SceneError, StorageError
 
+STANDING = "accuracy 50.0 % (40.0 % to 60.0 %): below the best baseline, raw series"
+
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +28,7 @@ def summary(**changes: object) -> dict[str, object]:
         "reasons": ["scored on other labels"],
         "simulated": False,
         "champion": {"version": "1", "simulated": True},
+        "standings": {"crop_type": STANDING},
         "scores": {"crop_type": {"encoder/linear": "accuracy 0.500 [0.400, 0.600]"}},
         "skipped": {"canopy_height": "no raster"},
         "export": "exports/tessera-v1-abc",
@@ -92,3 +95,26 @@ def test_the_summary_names_scores_skips_and_places(capsys: pytest.CaptureFixture
     assert "encoder/linear           accuracy 0.500 [0.400, 0.600]" in printed
     assert "canopy_height: skipped, no raster" in printed
     assert "make ui" in printed
+    assert f"crop_type: {STANDING}" in printed
+
+
+def test_a_run_without_a_champion_says_so_first_and_what_to_do_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nobody = summary(champion=None, export=None, reasons=["crop_type loses to the mean"])
+
+    say_summary(nobody)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == (
+        "tessera version 2 is challenger, and there is no champion: nothing is exported: "
+        "crop_type loses to the mean"
+    )
+    assert "embeddings   none, for want of a champion" in lines
+    assert lines[-1].startswith("to overrule  tessera promote 2 --by NAME --reason TEXT")
+
+
+def test_an_unscored_champion_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    say_summary(summary(champion={"version": "1", "simulated": False, "unscored": True}))
+
+    assert "the champion, version 1, is unscored: no task" in capsys.readouterr().out

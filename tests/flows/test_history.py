@@ -66,6 +66,22 @@ ORDERS = {
         ],
         {"champion": "1", "challenger": "3"},
     ),
+    "nobody has earned it yet": (
+        [("rule", 1, 1, "challenger", None, False), ("rule", 2, 2, "challenger", None, False)],
+        {"challenger": "2"},
+    ),
+    "the second is the first to earn it": (
+        [("rule", 1, 1, "challenger", None, False), ("rule", 2, 2, "champion", 2, False)],
+        {"champion": "2", "challenger": "1"},
+    ),
+    "nobody has earned it, so a person decides": (
+        [
+            ("rule", 1, 1, "challenger", None, False),
+            ("person", 1, 1, None),
+            ("rule", 1, 1, "champion", 1, False),
+        ],
+        {"champion": "1"},
+    ),
     "people go back and forth": (
         [
             FIRST,
@@ -83,9 +99,8 @@ def test_the_last_decision_is_found_without_any_clock(told: Told, events, expect
     for number, event in enumerate(events):
         if event[0] == "rule":
             _, version, seed, alias, champion, compared = event
-            told.decide(
-                seed, version, alias, (champion, champion), f"reason {number}", compared=compared
-            )
+            served = None if champion is None else (champion, champion)
+            told.decide(seed, version, alias, served, f"reason {number}", compared=compared)
         else:
             _, version, seed, before = event
             told.override(seed, version, before, f"Ann {number}")

@@ -84,15 +84,18 @@ class Told:
         return self.scored[seed]
 
     def decide(
-        self, seed: int, version: int, alias: str, champion: tuple[int, int], reason: str,
+        self, seed: int, version: int, alias: str, champion: tuple[int, int] | None, reason: str,
         *, compared: bool = False,
     ) -> str:  # fmt: skip
-        """Write a decision; ``champion`` is version and seed of who serves afterwards."""
-        paths, (number, serving) = self.paths(seed), champion
+        """Write a decision; ``champion`` is version and seed of who serves afterwards, if any."""
+        paths, served = self.paths(seed), None
+        if champion is not None:
+            number, serving = champion
+            served = {"version": str(number), "simulated": True, **self.scored[serving]}
         record = {
             "model_name": "tessera",
             "candidate": {"version": str(version), **self.scored[seed]},
-            "champion": {"version": str(number), "simulated": True, **self.scored[serving]},
+            "champion": served,
             "decision": {"alias": alias, "reasons": [reason], "numbers": {}},
             "evidence": {"comparison": "a" * 64} if compared else {},
             "rule": {"model_name": "tessera"},
@@ -103,13 +106,13 @@ class Told:
         upstream = {stage: own[stage] for stage in ("pretrain", "evaluate")}
         return self.record(seed, "register", upstream, [paths.registration], record)
 
-    def override(self, seed: int, version: int, before: int, by: str) -> str:
+    def override(self, seed: int, version: int, before: int | None, by: str) -> str:
         """Write the decision of a person."""
         own = self.scored[seed]
         record = {
             "kind": "override", "model_name": "tessera", "version": str(version),
             "model_digest": own["model_digest"], "evaluate": own["evaluate"],
-            "before": str(before), "by": by, "reason": "seams",
+            "before": None if before is None else str(before), "by": by, "reason": "seams",
         }  # fmt: skip
         digest = digest_json(record)
         write_atomically(self.paths(0).lineage / f"{digest}.json", canonical_json(record))

@@ -5,7 +5,7 @@ import pytest
 from tessera_core.audit.chain import verify_chain
 from tessera_core.audit.report import Grade
 from tessera_core.records.files import FileDigest
-from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
+from tessera_core.records.manifest import MANIFEST_NAME, Manifest, write_manifest
 from tests.unit.audit.built import SCENES_TABLE, Run
 
 
@@ -72,6 +72,31 @@ def test_a_register_receipt_without_champion_blocks(run):
         ("register", "it names no receipt of the champion's pretrain"),
         ("register", "it names no receipt of the champion's evaluate"),
     } <= problems(audit(run))
+
+
+def test_a_registration_that_says_itself_that_none_became_champion_is_noted(run):
+    run.prepare()
+    run.train()
+    run.release()
+    record = run.decision(run, Manifest.read(run.paths.model).digest)
+    run.record("register", ("pretrain", "evaluate"), [], {**record, "champion": None})
+
+    report = verify_chain(run.receipts["register"], run.paths, require_sources=True)
+
+    assert report.passed
+    assert any("made no version champion" in each.problem for each in report.of(Grade.NOTE))
+
+
+@pytest.mark.parametrize(("headline", "is_told"), [({"a": {}}, True), ({"a": {"b": 1}}, False)])
+def test_a_champion_without_any_score_is_called_unscored(run, headline, is_told):
+    run.prepare()
+    run.train()
+    run.record("evaluate", ("ingest", "pretrain"), [], {"headline": headline})
+    run.release()
+
+    told = [each.problem for each in audit(run).findings]
+
+    assert any("the champion is unscored" in problem for problem in told) is is_told
 
 
 def test_a_receipt_that_leaves_out_an_upstream_stage_blocks(run):

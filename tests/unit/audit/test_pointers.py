@@ -19,8 +19,8 @@ class World:
         self.tags = {}
         self.champion = None
 
-    def train(self, version, *, champion=None, before=None):
-        """Register a version; ``champion`` serves after it, itself when None."""
+    def train(self, version, *, champion=None, before=None, is_earned=True):
+        """Register a version; ``champion`` serves after it, itself when None, or nobody."""
         run = Run(root=self.root, mark=f"run {version}", version=version)
         run.prepare()
         run.train()
@@ -30,8 +30,9 @@ class World:
         known = self.tags.get(served.version, {}).get("tessera.model_digest", digest)
         record = run.decision(served, known)
         record["before"] = before if before is not None else self.champion
+        record["champion"] = record["champion"] if is_earned else None
         run.record("register", ("pretrain", "evaluate"), [], record)
-        self.champion = served.version
+        self.champion = served.version if is_earned else None
         self.tags[version] = {
             "tessera.model_digest": digest,
             "tessera.receipt.pretrain": run.receipts["pretrain"],
@@ -191,3 +192,27 @@ def test_pointers_that_are_gone_are_a_note(world):
     assert (version.grade, everything.grade) == (Grade.NOTE, Grade.NOTE)
     assert version.artefact == "registry tessera/2"
     assert "pointers are gone" in everything.problem
+
+
+def test_where_no_version_has_earned_it_no_alias_is_expected(tmp_path):
+    world = World(tmp_path)
+    world.train("1", is_earned=False)
+
+    assert world.findings() == []
+    world.champion = "1"
+    [finding] = world.findings()
+    assert finding.problem == "it says '1', the receipts say None"
+
+
+def test_whom_a_person_or_the_rule_makes_champion_afterwards_is_expected(tmp_path):
+    world = World(tmp_path)
+    world.train("1", is_earned=False)
+    world.promote("1")
+    assert world.findings() == []
+
+    other = World(tmp_path / "other")
+    other.train("1", is_earned=False)
+    other.train("2")
+    assert other.findings() == []
+    other.champion = None
+    assert [each.grade for each in other.findings()] == [Grade.BLOCK]

@@ -243,11 +243,39 @@ def test_an_artifact_that_is_not_the_registered_one_is_refused(config, paths):
         run(config, paths, OFFLINE)
 
 
-def test_a_registration_without_champion_is_refused(paths):
-    write_json(paths.registration / "registration.json", {"model_name": "m", "champion": None})
+@pytest.mark.parametrize("record", [{}, {"champion": {}}, {"champion": None}])
+def test_a_registration_that_is_none_is_refused(paths, record):
+    write_json(paths.registration / "registration.json", {"model_name": "m", **record})
 
     with pytest.raises(RecordError, match=r"names no champion.*nothing to export"):
         read_champion(paths)
+
+
+def test_where_no_version_has_become_champion_the_refusal_says_what_to_do(paths):
+    record = {"model_name": "m", "candidate": {"version": "3"}, "champion": None}
+    write_json(paths.registration / "registration.json", record)
+
+    with pytest.raises(GateError, match=r"m has no champion.* `tessera promote 3 --by NAME"):
+        read_champion(paths)
+
+
+def test_what_an_unscored_champion_embeds_says_so_and_is_another_export_once_it_is_scored(
+    config, paths
+):
+    scored = run(config, paths, OFFLINE)
+    record = json.loads((paths.registration / "registration.json").read_bytes())
+    record["champion"]["unscored"] = True
+    write_json(paths.registration / "registration.json", record)
+
+    unscored = run(config, paths, OFFLINE)
+
+    folder, other = (each.outputs[0].parent for each in (unscored, scored))
+    marked, plain = (Manifest.read(each).facts for each in (folder, other))
+    root = json.loads((folder / "embeddings.zarr" / "zarr.json").read_text())
+    assert folder != other
+    assert marked["unscored"] is unscored.facts["unscored"] is True
+    assert "unscored" not in plain | dict(scored.facts)
+    assert root["attributes"]["tessera:unscored"] is True
 
 
 def test_missing_samples_are_named(config, paths):

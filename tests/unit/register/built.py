@@ -98,9 +98,14 @@ class Workshop:
         return self.record("pretrain", {"shuffle": self.chain["shuffle"]}, facts, self.paths.model)
 
     def evaluate(
-        self, accuracy: float | None = 0.7, other: float | None = 0.7, labels: str = "labels-1"
+        self,
+        accuracy: float | None = 0.7,
+        other: float | None = 0.7,
+        labels: str = "labels-1",
+        untrained: float = 0.45,
+        majority: float = 0.5,
     ) -> Receipt:
-        """Score the model in the workspace on two tasks, as evaluate would."""
+        """Score the model in the workspace on two tasks beside baselines, as evaluate would."""
         pretrain = Receipt.read(self.paths.receipt("pretrain"))
         shares = {"crop_type": accuracy, "burned": other}
         evaluation = {
@@ -109,7 +114,13 @@ class Workshop:
             "labels_digest": labels,
             "tasks": {name: task_report(share) for name, share in shares.items()},
         }
-        tables = [answers(name, "encoder/linear", share) for name, share in shares.items() if share]
+        baselines = {"random_encoder/linear": untrained, "majority": majority}
+        tables = [
+            answers(name, model, right)
+            for name, share in shares.items()
+            if share
+            for model, right in {"encoder/linear": share, **baselines}.items()
+        ]
         for folder in (
             self.paths.evaluation, self.paths.evaluation_of(self.model_digest, PROTOCOL),
         ):  # fmt: skip
@@ -124,13 +135,14 @@ class Workshop:
             "model_digest": self.model_digest,
             "labels_digest": labels,
             "compared": dict.fromkeys(shares, "encoder/linear"),
-        "headline": {
+            "headline": {
                 name: {
                     "encoder/linear": {"accuracy": interval_about(share)},
                     "raw/linear": {"accuracy": interval_about(0.99)},
                 }
-                for name, share in shares.items()
                 if share
+                else {}
+                for name, share in shares.items()
             },
         }  # fmt: skip
         return self.record("evaluate", upstream, facts, None)

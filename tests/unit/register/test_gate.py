@@ -230,14 +230,98 @@ def test_without_any_common_task_nothing_can_be_compared():
     assert "no task was asked of both" in decision.reasons[0]
 
 
-def test_the_first_version_serves_when_its_own_checks_are_green():
+def first(task=None, **changes):
+    """Decide about a version that has no champion to beat."""
     bare = {"int8_loss": {}, "time_ratio": None, "size_ratio": None}
+    baselines = {} if task is None else {task["untrained"].name: task}
+    return decide(evidence(**{**bare, "baselines": baselines, **changes}), RULE, has_champion=False)
 
-    green = decide(evidence(**bare), RULE, has_champion=False)
-    red = decide(evidence(**bare, canaries_pass=False), RULE, has_champion=False)
+
+def against(old, *, untrained, constant, **changes):
+    """A task of crops on which a version gains so many pixels a field on either baseline."""
+    new = old + 2
+    return {
+        "untrained": crops(new - untrained, new, **changes),
+        "constant": crops(new - constant, new, **changes),
+    }
+
+
+def test_a_first_version_serves_when_it_beats_both_baselines_on_a_task(old):
+    decision = first(against(old, untrained=4, constant=6))
+
+    assert decision.alias == CHAMPION
+    assert decision.reasons[0] == "first version: there is no champion yet"
+    assert decision.reasons[1].startswith("crops beats the untrained encoder: accuracy 0.7")
+    assert "crops beats the most frequent class" in decision.reasons[2]
+    assert decision.numbers["unscored"] is False
+    assert decision.numbers["baselines"]["crops"]["untrained"]["gain"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("untrained", "constant", "reason"),
+    [
+        (4, -1, "crops loses to the most frequent class: accuracy"),
+        (-1, 4, "crops loses to the untrained encoder: accuracy"),
+        (0, 4, "it beats the untrained encoder and the answer without any encoder on none of 1"),
+        (4, 0, "it beats the untrained encoder and the answer without any encoder on none of 1"),
+    ],
+)
+def test_one_that_beats_only_one_of_them_stays_challenger(old, untrained, constant, reason):
+    decision = first(against(old, untrained=untrained, constant=constant))
+
+    assert decision.alias == CHALLENGER
+    assert decision.reasons[0].startswith(reason)
+    assert any("overrule this with `tessera promote`" in each for each in decision.reasons)
+
+
+def test_beating_either_on_a_task_of_its_own_is_not_enough(old):
+    baselines = {
+        "burned": against(old, untrained=4, constant=0, name="burned"),
+        "crops": against(old, untrained=0, constant=4),
+    }
+
+    decision = first(baselines=baselines)
+
+    assert decision.alias == CHALLENGER
+    assert "on none of 2 tasks that can tell, at the level of 0.020 each" in decision.reasons[0]
+
+
+def test_a_loss_on_one_task_holds_back_what_is_earned_on_another(old):
+    baselines = {
+        "burned": against(old, untrained=4, constant=-1, name="burned"),
+        "crops": against(old, untrained=4, constant=4),
+    }
+
+    decision = first(baselines=baselines)
+
+    assert decision.alias == CHALLENGER
+    assert decision.reasons[0].startswith("burned loses to the most frequent class")
+
+
+def test_a_first_version_of_values_is_set_against_the_mean_and_less_error_is_better():
+    pair = {"untrained": heights(3.0, 2.0), "constant": heights(6.0, 2.0)}
+
+    decision = first(pair)
+
+    assert decision.alias == CHAMPION
+    assert any("heights beats the mean: global_rmse" in each for each in decision.reasons)
+
+
+def test_too_few_groups_earn_nothing_and_leave_no_version_unscored(old):
+    decision = first(against(old[:11], untrained=4, constant=6))
+
+    assert decision.alias == CHALLENGER
+    assert decision.reasons[0].startswith("it beats the untrained encoder and")
+    assert decision.reasons[-1] == ("crops cannot tell: it has 11 groups, and resampling needs 12")
+    assert decision.numbers["unscored"] is False
+
+
+def test_a_version_that_nothing_could_score_serves_unscored_when_its_own_checks_are_green():
+    green, red = first(), first(canaries_pass=False)
 
     assert green.alias == CHAMPION
-    assert green.reasons == ("first version: there is no champion yet",)
+    assert green.reasons[1].startswith("unscored: no task could be scored for want of labels")
+    assert green.numbers["unscored"] is True
     assert red.alias == CHALLENGER
     assert red.reasons[0] == "its canaries failed"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tessera_core.errors import GateError, InputError, RecordError, TesseraError
+from tessera_core.errors import InputError, RecordError, TesseraError
 from tessera_core.model.artifact import load_artifact
 from tessera_core.ports import OFFLINE
 from tessera_core.records.manifest import Manifest, find_differences
@@ -33,6 +33,24 @@ def first(workshop):
     """A workshop whose first version, of seed 1 and accuracy 0.7, is champion."""
     workshop.train(seed=1)
     workshop.evaluate(accuracy=0.7)
+    register(workshop)
+    return workshop
+
+
+@pytest.fixture
+def humble(workshop):
+    """A workshop whose first version, worse than the most frequent class, stays challenger."""
+    workshop.train(seed=1)
+    workshop.evaluate(accuracy=0.6, other=0.45, majority=0.55)
+    register(workshop)
+    return workshop
+
+
+@pytest.fixture
+def unscored(workshop):
+    """A workshop whose champion no label could score."""
+    workshop.train(seed=1)
+    workshop.evaluate(accuracy=None, other=None)
     register(workshop)
     return workshop
 
@@ -73,7 +91,10 @@ def test_tags_point_at_receipts_code_config_and_data(first):
     assert tags["tessera.simulated"] == "true"
     assert tags["tessera.config_digest"] == first.config.digest
     assert tags["dvc.samples"] == "5a"
-    assert tags["tessera.reasons"] == "first version: there is no champion yet"
+    assert tags["tessera.unscored"] == "false"
+    assert tags["tessera.reasons"].startswith(
+        "first version: there is no champion yet; burned beats the untrained encoder: accuracy"
+    )
     for name in ("pretrain", "evaluate"):
         archived = first.paths.lineage / f"{tags[f'tessera.receipt.{name}']}.json"
         assert archived.read_bytes() == first.paths.receipt(name).read_bytes()
@@ -103,7 +124,7 @@ def test_facts_name_candidate_champion_decision_and_the_champions_receipts(first
     }  # fmt: skip
     assert facts["model_name"] == "tessera"
     assert facts["candidate"] == described
-    assert facts["champion"] == {**described, "simulated": True}
+    assert facts["champion"] == {**described, "simulated": True, "unscored": False}
     assert facts["decision"]["alias"] == "champion"
     assert facts["champion_receipts"] == {
         "pretrain": pretrain.digest, "evaluate": evaluate.digest,
@@ -214,9 +235,10 @@ def test_samples_that_no_gate_passed_make_no_champion(workshop):
         if b'"verdict"' in path.read_bytes():
             path.unlink()
 
-    with pytest.raises(GateError, match="quality gate of its samples was not checked"):
-        register(workshop)
+    facts = register(workshop).facts
 
+    assert "quality gate of its samples was not checked" in facts["decision"]["reasons"][0]
+    assert facts["champion"] is None
     assert workshop.registry.aliases == {"challenger": "1"}
 
 
@@ -362,3 +384,105 @@ def test_a_model_trained_here_challenges_imported_weights_by_the_same_rule(works
     register(workshop)
 
     assert workshop.registry.aliases == {"champion": "1", "challenger": "2"}
+
+
+def registration(workshop):
+    return json.loads((workshop.paths.registration / "registration.json").read_bytes())
+
+
+def test_a_first_version_that_loses_to_a_baseline_stays_challenger_and_is_recorded(humble):
+    record = registration(humble)
+
+    assert humble.registry.aliases == {"challenger": "1"}
+    assert record["champion"] is None
+    assert record["decision"]["reasons"][0].startswith("burned loses to the most frequent class")
+    assert "overrule this with `tessera promote`" in "; ".join(record["decision"]["reasons"])
+    assert not humble.paths.champion.exists()
+    assert "**challenger**" in (humble.paths.registration / "card.md").read_text()
+
+
+def test_a_first_version_no_better_than_its_untrained_weights_stays_challenger(workshop):
+    workshop.train(seed=1)
+    workshop.evaluate(accuracy=0.7, other=0.7, untrained=0.7)
+
+    facts = register(workshop).facts
+
+    assert workshop.registry.aliases == {"challenger": "1"}
+    assert facts["decision"]["reasons"][0].startswith("it beats the untrained encoder and")
+    assert facts["decision"]["numbers"]["baselines"]["crop_type"]["untrained"]["gain"] == 0
+
+
+def test_without_a_champion_running_twice_changes_nothing_either(humble):
+    before, writes = tree(humble.root), humble.registry.num_writes
+
+    outcome = register(humble)
+
+    assert outcome.facts["champion"] is None
+    assert outcome.facts["champion_receipts"] == {}
+    assert tree(humble.root) == before
+    assert humble.registry.num_writes == writes
+
+
+def test_whom_a_person_promotes_without_a_champion_is_laid_out(humble):
+    humble.registry.set_alias("champion", "1", {"tessera.override": "Ann decided: a start"})
+
+    facts = register(humble).facts
+
+    assert facts["champion"]["version"] == "1"
+    assert facts["decision"]["reasons"] == ["Ann decided: a start"]
+    assert load_artifact(humble.paths.champion).digest == humble.model_digest
+
+
+def test_the_next_version_is_judged_as_the_first_where_none_has_earned_it(humble):
+    humble.train(seed=2)
+    humble.evaluate(accuracy=0.9, other=0.9)
+
+    register(humble)
+
+    assert humble.registry.aliases == {"challenger": "1", "champion": "2"}
+
+
+def test_what_cannot_be_scored_may_serve_and_is_marked(unscored):
+    record = registration(unscored)
+
+    assert unscored.registry.aliases == {"champion": "1"}
+    assert record["champion"]["unscored"] is True
+    assert record["decision"]["numbers"]["unscored"] is True
+    assert "unscored: no task could be scored" in unscored.registry.tags["1"]["tessera.reasons"]
+    assert unscored.registry.tags["1"]["tessera.unscored"] == "true"
+    assert "**Unscored**" in (unscored.paths.registration / "card.md").read_text()
+
+
+@pytest.mark.parametrize(("accuracy", "serving"), [(0.9, "2"), (0.4, "1")])
+def test_a_scored_version_takes_over_from_an_unscored_one_as_a_first_version_would(
+    unscored, accuracy, serving
+):
+    unscored.train(seed=2)
+    unscored.evaluate(accuracy=accuracy, other=accuracy)
+
+    facts = register(unscored).facts
+
+    assert unscored.registry.aliases["champion"] == serving
+    assert facts["champion"]["unscored"] is (serving == "1")
+
+
+def test_an_unscored_version_does_not_take_over_from_another(unscored):
+    unscored.train(seed=2)
+    unscored.evaluate(accuracy=None, other=None)
+
+    register(unscored)
+
+    assert unscored.registry.aliases == {"champion": "1", "challenger": "2"}
+
+
+def test_an_unscored_champion_that_is_scored_later_is_no_longer_unscored(unscored):
+    scored = unscored.evaluate(accuracy=0.9, other=0.9)
+
+    facts = register(unscored).facts
+
+    assert unscored.registry.tags["1"]["tessera.receipt.evaluate"] == scored.digest
+    assert unscored.registry.tags["1"]["tessera.unscored"] == "false"
+    assert facts["champion"]["unscored"] is False
+    assert facts["decision"]["reasons"][:2] == [
+        "this model is the champion already", "scored for the first time, it has earned its place",
+    ]  # fmt: skip
