@@ -99,8 +99,9 @@ class MlflowTracker:
 
         Data that the run names already is left alone.
         """
-        known = self._client.get_run(self.run_id).inputs.dataset_inputs
-        if any((one.dataset.name, one.dataset.digest) == (name, digest[:36]) for one in known):
+        inputs = self._client.get_run(self.run_id).inputs
+        known = [] if inputs is None else [one.dataset for one in inputs.dataset_inputs]
+        if any((one.name, one.digest) == (name, digest[:36]) for one in known):
             return
         self._reopen()
         dataset = Dataset(
