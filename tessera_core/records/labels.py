@@ -1,5 +1,6 @@
 """Ground truth: label rasters beside tiles, read at pixel centres."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ RASTERS: Final = (
 """Any of them makes a folder one of labels; benchmarks may name others beside them."""
 
 LEGEND_NAME: Final = "legend.json"
+_CODE: Final = re.compile(r"-?[0-9]{1,9}")
 MAX_PARCELS: Final = 10_000_000
 """Field ids of one raster lie below this."""
 
@@ -85,13 +87,16 @@ def read_legend(folders: list[Path], key: str = "crop_type") -> dict[int, str]:
     Args:
         folders: Where to look; a later folder's name for a code wins.
         key: Which raster's names.
+
+    Raises:
+        RecordError: A legend is no JSON.
+        SceneError: It is not of the form ``{"crop_type": {"3": "maize"}}``.
     """
     names: dict[int, str] = {}
     for folder in folders:
         path = folder / LEGEND_NAME
         if path.is_file():
-            stored = read_json(path).get(key, {})
-            names.update({int(code): str(name) for code, name in stored.items()})
+            names.update(_class_names(path, key))
     return names
 
 
@@ -149,6 +154,20 @@ def read_label(
         is_open = np.isnan(found) | ((found == UNLABELLED) & ~np.isnan(sampled))
         found = np.where(is_open, sampled, found)
     return found
+
+
+def _class_names(path: Path, key: str) -> dict[int, str]:
+    """Return what one legend says of a raster's codes."""
+    stored = read_json(path)
+    names = stored.get(key, {}) if isinstance(stored, dict) else None
+    if not isinstance(names, dict) or not all(
+        _CODE.fullmatch(code) and isinstance(name, str) for code, name in names.items()
+    ):
+        raise SceneError(
+            f"{path}: {key} is not a mapping from class codes to names, "
+            'expected as in {"crop_type": {"3": "maize"}}'
+        )
+    return {int(code): name for code, name in names.items()}
 
 
 def _holds_labels(folder: Path) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tessera_core.errors import SceneError
-from tessera_core.ingest.catalogue import StacItem, StaticCatalogue, open_catalogue
+from tessera_core.ingest.catalogue import StaticCatalogue, open_catalogue
+from tessera_core.ingest.items import StacItem
 from tessera_core.testing.catalogues import OPTICAL, RADAR, optical_scene, write_catalogue
 from tessera_core.testing.settings import ingest_settings
 from tessera_core.testing.tiles import make_grid

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tessera_core.errors import SceneError
-from tessera_core.ingest.catalogue import StacItem
+from tessera_core.ingest.items import StacItem
 from tessera_core.ingest.tiling import check_pixel_size, cut_tiles, utm_epsg
 from tessera_core.records.files import FileDigest
 
