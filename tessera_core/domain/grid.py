@@ -35,11 +35,7 @@ class TileGrid:
 
     def __post_init__(self) -> None:
         """Refuse grids that are not metric UTM, not on Earth, or have no pixel."""
-        is_utm = (
-            FIRST_UTM_NORTH <= self.epsg <= LAST_UTM_NORTH
-            or FIRST_UTM_SOUTH <= self.epsg <= LAST_UTM_SOUTH
-        )
-        if not is_utm:
+        if not is_utm(self.epsg):
             raise SceneError(
                 f"EPSG:{self.epsg} is not a UTM zone (32601..32660, 32701..32760), "
                 "but tiles are metric; reproject the source or its region of interest"
@@ -77,6 +73,11 @@ class TileGrid:
         x = self.west + half + TILE_RESOLUTION_M * np.arange(self.width, dtype=np.float64)
         y = self.north - half - TILE_RESOLUTION_M * np.arange(self.height, dtype=np.float64)
         return x, y
+
+
+def is_utm(epsg: int) -> bool:
+    """Return whether an EPSG code is that of a UTM zone on WGS 84."""
+    return FIRST_UTM_NORTH <= epsg <= LAST_UTM_NORTH or FIRST_UTM_SOUTH <= epsg <= LAST_UTM_SOUTH
 
 
 def block_ids(

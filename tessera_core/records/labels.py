@@ -3,14 +3,15 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tessera_core.domain.grid import is_utm
 from tessera_core.errors import SceneError
 from tessera_core.records.files import FileDigest, digest_file, read_json
-from tessera_core.records.rasters import open_raster, read_whole, require_readable
+from tessera_core.records.rasters import open_raster, require_readable
 
 UNLABELLED: Final = 0
 CLASS_RASTER: Final = "crop_type.tif"
@@ -27,7 +28,8 @@ MAX_PARCELS: Final = 10_000_000
 """Field ids of one raster lie below this."""
 
 _WHAT: Final = "the label raster "
-_PLACELESS: Final = "the label raster {path} has no coordinate system; expected UTM"
+MAX_VALUE: Final = 1 << 53
+"""Whole numbers up to it are exact as float64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -183,6 +185,7 @@ def read_raster(path: Path) -> npt.NDArray[np.int64]:
     with open_raster(path, _WHAT) as raster:
         require_readable(raster.shape, path)
         values = raster.read(1, masked=True).filled(0)
+    _require_exact(values, path)
     whole: npt.NDArray[np.int64] = np.nan_to_num(values).astype(np.int64)
     return whole
 
@@ -193,15 +196,13 @@ def raster_places(
     """Return the EPSG code of a raster, and easting and northing (N,) of pixel centres in it.
 
     Raises:
-        SceneError: It cannot be read or has no coordinate system.
+        SceneError: It cannot be read or is not in UTM.
     """
     with open_raster(path, _WHAT) as raster:
-        crs, at = raster.crs, raster.transform
-    if crs is None:
-        raise SceneError(_PLACELESS.format(path=path))
+        code, at = _utm_code(raster.crs, path), raster.transform
     east, north = column + 0.5, row + 0.5
     x, y = at.a * east + at.b * north + at.c, at.d * east + at.e * north + at.f
-    return int(crs.to_epsg() or 0), x, y
+    return code, x, y
 
 
 def _sample(
@@ -212,20 +213,56 @@ def _sample(
     empty: float,
 ) -> npt.NDArray[np.float64]:
     """Return the raster's values at positions (nearest), NaN outside, ``empty`` at nodata."""
-    with open_raster(path, _WHAT) as raster:
-        values = read_whole(raster, path).astype(np.float64)
-        crs, nodata, inverse = raster.crs, raster.nodata, ~raster.transform
-    if crs is None:
-        raise SceneError(_PLACELESS.format(path=path))
-    column = np.floor(inverse.a * x + inverse.b * y + inverse.c).astype(np.int64)
-    row = np.floor(inverse.d * x + inverse.e * y + inverse.f).astype(np.int64)
-    # Other zones are other places: a region may span several.
-    inside = (epsg == crs.to_epsg()) & (row >= 0) & (row < values.shape[0])
-    inside &= (column >= 0) & (column < values.shape[1])
     sampled = np.full(len(x), np.nan)
-    sampled[inside] = values[row[inside], column[inside]]
+    with open_raster(path, _WHAT) as raster:
+        code, nodata = _utm_code(raster.crs, path), raster.nodata
+        if raster.transform.is_degenerate:
+            raise SceneError(f"{_WHAT}{path} has pixels without an area; expected metres")
+        inverse = ~raster.transform
+        column = np.floor(inverse.a * x + inverse.b * y + inverse.c).astype(np.int64)
+        row = np.floor(inverse.d * x + inverse.e * y + inverse.f).astype(np.int64)
+        # Other zones are other places: a region may span several.
+        inside = (epsg == code) & (row >= 0) & (row < raster.height)
+        inside &= (column >= 0) & (column < raster.width)
+        if inside.any():
+            sampled[inside] = _values_at(raster, row[inside], column[inside], path)
     unknown = inside & np.isnan(sampled)
     if nodata is not None:
         unknown |= inside & (sampled == nodata)
     sampled[unknown] = empty
+    _require_exact(sampled, path)
     return sampled
+
+
+def _values_at(
+    raster: Any, row: npt.NDArray[np.int64], column: npt.NDArray[np.int64], path: Path
+) -> npt.NDArray[np.float64]:
+    """Return the values of pixels (N,), of which at least one is asked, all inside the raster."""
+    top, left = int(row.min()), int(column.min())
+    bottom, right = int(row.max()) + 1, int(column.max()) + 1
+    require_readable((bottom - top, right - left), path)
+    values = raster.read(1, window=((top, bottom), (left, right))).astype(np.float64)
+    found: npt.NDArray[np.float64] = values[row - top, column - left]
+    return found
+
+
+def _utm_code(crs: Any, path: Path) -> int:
+    """Return the EPSG code of a label raster's UTM zone."""
+    if crs is None:
+        raise SceneError(f"{_WHAT}{path} has no coordinate system; expected UTM")
+    code = crs.to_epsg()
+    if code is None or not is_utm(code):
+        raise SceneError(
+            f"{_WHAT}{path} is in {f'EPSG:{code}' if code else 'a system without EPSG code'}, "
+            "where no pixel of a tile lies; expected UTM, as in EPSG:32631; reproject it"
+        )
+    return int(code)
+
+
+def _require_exact(values: npt.NDArray[Any], path: Path) -> None:
+    """Refuse what cannot be a code, an id or a measure: infinity, or more digits than are kept."""
+    if (np.abs(values) > MAX_VALUE).any():
+        raise SceneError(
+            f"{_WHAT}{path} holds values beyond {MAX_VALUE:,} or infinity; expected codes, ids or "
+            "metres, and what means no data declared as such"
+        )

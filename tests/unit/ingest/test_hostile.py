@@ -10,8 +10,7 @@ from tessera_core.ingest.sources.stac import StacScenes
 from tessera_core.ingest.sources.tiles import TileDirectories
 from tessera_core.ingest.stage import is_simulated
 from tessera_core.records.labels import read_legend
-from tessera_core.testing.catalogues import OPTICAL, RADAR, optical_scene, radar_scene
-from tessera_core.testing.catalogues import write_catalogue as write_scenes
+from tessera_core.testing.catalogues import OPTICAL, optical_scene, write_catalogue
 from tessera_core.testing.directories import tile_arrays, tile_document, write_tile_directory
 from tessera_core.testing.settings import ingest_settings
 from tessera_core.testing.tiles import make_grid, make_tile
@@ -20,7 +19,6 @@ from tests.unit.ingest.hostile import variants
 GRID = make_grid(width=8, height=6)
 DOCUMENTS = {
     "item": f"{OPTICAL}/june/june.json",
-    "radar item": f"{RADAR}/pass/pass.json",
     "collection": f"{OPTICAL}/collection.json",
     "catalogue": "catalog.json",
 }
@@ -43,17 +41,13 @@ def faults(read, path, document) -> list[str]:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_stac_document_is_read_or_refused(tmp_path, name):
-    scenes = [
-        optical_scene("june", "2022-06-01T10:00:00", GRID, value=3000),
-        radar_scene("pass", "2022-06-02T10:00:00", GRID, power=0.1),
-    ]
-    write_scenes(tmp_path / "scenes", scenes)
+    scene = optical_scene("june", "2022-06-01T10:00:00", GRID, value=3000)
+    write_catalogue(tmp_path / "scenes", [scene])
     path = tmp_path / "scenes" / DOCUMENTS[name]
     document = json.loads(path.read_text())
-    if name.endswith("item"):
-        kept = dict(list(document["assets"].items())[:2])
-        document = {**document, "assets": kept}
-        document["properties"]["proj:code"] = None
+    if name == "item":
+        document["assets"] = dict(list(document["assets"].items())[:2])
+        document["properties"].update({"proj:code": None, "sat:orbit_state": "ascending"})
 
     def read() -> None:
         source = StacScenes(ingest_settings(), tmp_path)

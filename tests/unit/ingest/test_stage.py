@@ -256,3 +256,16 @@ def test_a_full_disk_leaves_the_samples_of_the_last_run(checkout):
 
     assert run.returncode == 2, run.stderr
     assert tree(checkout / "data") == before
+
+
+def test_remarks_are_facts_of_the_receipt(configure, tmp_path):
+    write_tile(tmp_path, "a")
+    config = configure("ingest.source=tiles", "ingest.path=tiles", "ingest.exclude=[typo]")
+    paths = Paths(root=tmp_path, workspace=tmp_path)
+
+    assert (
+        "remarks"
+        not in run(configure("ingest.source=tiles", "ingest.path=tiles"), paths, OFFLINE).facts
+    )
+    (remark,) = run(config, paths, OFFLINE).facts["remarks"]
+    assert remark.startswith("ingest.exclude names 'typo'")
