@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"tessera: {error}", file=sys.stderr)
         return error.exit_code
     print(f"{chosen.stage} {'reused' if result.reused else 'done'} [{result.receipt.digest[:12]}]")
+    for remark in result.receipt.facts.get("remarks", ()):
+        print(f"tessera: WARNING: {remark}", file=sys.stderr)
     return 0
 
 
