@@ -9,13 +9,14 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tessera_core.errors import InputError, SceneError, did_you_mean
 from tessera_core.ingest.config import STAC_API_SCHEMES, IngestConfig
-from tessera_core.ingest.items import StacItem, describe
-from tessera_core.ingest.remote import GuardedSession, require_allowed
+from tessera_core.ingest.items import ASSETS, StacItem, describe
+from tessera_core.ingest.remote import GuardedSession, require_allowed, stamps
 from tessera_core.records.files import FileDigest, canonical_json, digest_file
 
 if TYPE_CHECKING:
@@ -148,11 +149,30 @@ class ApiCatalogue:
             bbox=config.bbox,
             datetime=f"{config.year}-01-01/{config.year}-12-31",
         )
-        return [self._describe(item) for item in search.items()]
+        found = [self._describe(item) for item in islice(search.items(), MAX_ITEMS + 1)]
+        if len(found) > MAX_ITEMS:
+            raise SceneError(
+                f"{config.path} finds more than {MAX_ITEMS:,} items of {collection}; "
+                "set a smaller ingest.bbox"
+            )
+        return found
 
     def digests(self, items: list[StacItem]) -> tuple[FileDigest, ...]:
-        """Return the digests of the item descriptions; assets stay remote."""
-        return tuple(item.identity for item in items)
+        """Return digests of the item descriptions and of what hosts say of their assets.
+
+        The assets stay remote: their content is told by size, entity tag and time of change.
+        """
+        read = [
+            [item.assets[key] for key in sorted(item.assets) if key in ASSETS] for item in items
+        ]
+        said = iter(stamps([href for hrefs in read for href in hrefs], self._config.path))
+        return tuple(
+            _digest_of_text(
+                item.identity.path,
+                canonical_json([item.identity.sha256, *islice(said, len(hrefs))]),
+            )
+            for item, hrefs in zip(items, read, strict=True)
+        )
 
     def relative(self, href: str) -> str:
         """Return the address without its query, which may hold a signature."""
@@ -170,19 +190,23 @@ class ApiCatalogue:
             "assets": {key: self.relative(href) for key, href in assets.items()},
         }
         content = canonical_json(stable)
-        identity = FileDigest(
-            path=f"{self._config.path}/collections/{item.collection_id}/items/{item.id}",
-            sha256=hashlib.sha256(content).hexdigest(),
-            md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
-            size=len(content),
-        )
-        return describe(item, assets, identity)
+        path = f"{self._config.path}/collections/{item.collection_id}/items/{item.id}"
+        return describe(item, assets, _digest_of_text(path, content))
 
     def _checked(self, item: pystac.Item, key: str) -> str:
         """Return an asset's address; without https only the API's own host is ever asked."""
         href = item.assets[key].get_absolute_href() or item.assets[key].href
         require_allowed(href, self._config.path, f"item {item.id}: asset {key}")
         return href
+
+
+def _digest_of_text(path: str, content: bytes) -> FileDigest:
+    return FileDigest(
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        size=len(content),
+    )
 
 
 class _DigestCache(dict[str, FileDigest]):
@@ -201,6 +225,8 @@ REASON_LENGTH: Final = 500
 """Of what the library says, which quotes documents of any length."""
 
 MAX_HREF: Final = 4096
+MAX_ITEMS: Final = 100_000
+"""Of one search; an API could send further pages for ever."""
 
 
 @contextlib.contextmanager

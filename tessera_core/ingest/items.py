@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tessera_core.domain.bands import ORBITS
+from tessera_core.domain.bands import ORBITS, S1_BANDS, S2_BANDS
 from tessera_core.domain.grid import MAX_COORDINATE_M
 from tessera_core.errors import SceneError
 from tessera_core.ingest.config import FIRST_YEAR, LAST_YEAR
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 Bounds = tuple[float, float, float, float]
 MAX_ID: Final = 256
+SCL_ASSET: Final = "SCL"
+ASSETS: Final = frozenset(
+    {SCL_ASSET, *(band.name for band in S2_BANDS), *(band.common_name for band in S1_BANDS)}
+)
+"""Keys of all assets that are ever read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries, emp
 from tessera_core.errors import InputError, SceneError
 from tessera_core.ingest.catalogue import open_catalogue
 from tessera_core.ingest.config import STAC_API_SCHEMES
-from tessera_core.ingest.items import StacItem
+from tessera_core.ingest.items import SCL_ASSET, StacItem
 from tessera_core.ingest.rasters import read_onto_grid
 from tessera_core.ingest.sources import TileRef, exclusion_remark
 from tessera_core.ingest.tiling import cut_tiles
@@ -32,8 +32,6 @@ from tessera_core.records.samples import Scene
 if TYPE_CHECKING:
     from tessera_core.ingest.config import IngestConfig
     from tessera_core.records.files import FileDigest
-
-SCL_ASSET: Final = "SCL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -162,6 +162,23 @@ def test_an_item_that_says_too_little_is_refused(root, properties, message):
         items(root)
 
 
+@pytest.mark.parametrize("name", ["B02.tif", "SCL.tif", "june.json"])
+def test_changed_bytes_behind_an_item_are_another_source(root, name):
+    def digests():
+        catalogue = StaticCatalogue(ingest_settings(), root)
+        return catalogue.digests(catalogue.items(OPTICAL))
+
+    before = digests()
+    path = item_path(root).with_name(name)
+    content = path.read_bytes()
+    path.write_bytes(
+        content[:-1] + bytes([content[-1] ^ 1]) if name != "june.json" else content + b" "
+    )
+
+    changed = {b.path for b, a in zip(before, digests(), strict=True) if a != b}
+    assert changed == {f"scenes/{OPTICAL}/june/{name}"}
+
+
 # -- nothing outside the folder ---------------------------------------------------------------
 
 
