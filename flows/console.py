@@ -24,6 +24,8 @@ def say_stage(result: StageResult) -> None:
         f"{receipt.stage:<{STAGE_WIDTH}} {state:<7} {describe(receipt.stage, receipt.facts)}"
         f"  [{receipt.digest[:12]}]"
     )
+    for remark in receipt.facts.get("remarks", ()):
+        say(f"{receipt.stage:<{STAGE_WIDTH}} WARNING: {remark}")
 
 
 def describe(stage: str, facts: Mapping[str, Any]) -> str:

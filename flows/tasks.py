@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.adapters.mapper import is_worth_a_retry, map_as_tasks
@@ -34,7 +34,10 @@ OPTIONS: dict[str, Any] = {
 @task(name="ingest", timeout_seconds=24 * 3600, **OPTIONS)
 def ingest(context: Context) -> Receipt:
     """Scenes to samples, one mapped task per tile."""
-    return _run("ingest", context, _plain_ports()).receipt
+    receipt = _run("ingest", context, _plain_ports()).receipt
+    for remark in receipt.facts.get("remarks", ()):
+        get_run_logger().warning(remark)
+    return receipt
 
 
 @task(name="quality", timeout_seconds=4 * 3600, **OPTIONS)

@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"tessera: {told}", file=sys.stderr)
         return told.exit_code
     print(f"{chosen.stage} {'reused' if result.reused else 'done'} [{result.receipt.digest[:12]}]")
+    for remark in result.receipt.facts.get("remarks", ()):
+        print(f"tessera: WARNING: {remark}", file=sys.stderr)
     return 0
 
 

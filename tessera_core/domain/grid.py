@@ -10,6 +10,8 @@ from tessera_core.errors import SceneError
 
 FIRST_UTM_NORTH, LAST_UTM_NORTH = 32601, 32660
 FIRST_UTM_SOUTH, LAST_UTM_SOUTH = 32701, 32760
+MAX_COORDINATE_M = 20_000_000
+"""No easting or northing on Earth is further from zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +34,16 @@ class TileGrid:
     """Number of rows."""
 
     def __post_init__(self) -> None:
-        """Refuse grids that are not metric UTM or have no pixel."""
-        is_utm = (
-            FIRST_UTM_NORTH <= self.epsg <= LAST_UTM_NORTH
-            or FIRST_UTM_SOUTH <= self.epsg <= LAST_UTM_SOUTH
-        )
-        if not is_utm:
+        """Refuse grids that are not metric UTM, not on Earth, or have no pixel."""
+        if not is_utm(self.epsg):
             raise SceneError(
                 f"EPSG:{self.epsg} is not a UTM zone (32601..32660, 32701..32760), "
                 "but tiles are metric; reproject the source or its region of interest"
+            )
+        if not all(abs(edge) <= MAX_COORDINATE_M for edge in self.bounds):  # NaN is not either
+            raise SceneError(
+                f"a tile with its north-west corner at {self.west}, {self.north} m does not lie on "
+                f"Earth; expected metres of EPSG:{self.epsg}, at most {MAX_COORDINATE_M}"
             )
         if self.width < 1 or self.height < 1:
             raise SceneError(
@@ -70,6 +73,11 @@ class TileGrid:
         x = self.west + half + TILE_RESOLUTION_M * np.arange(self.width, dtype=np.float64)
         y = self.north - half - TILE_RESOLUTION_M * np.arange(self.height, dtype=np.float64)
         return x, y
+
+
+def is_utm(epsg: int) -> bool:
+    """Return whether an EPSG code is that of a UTM zone on WGS 84."""
+    return FIRST_UTM_NORTH <= epsg <= LAST_UTM_NORTH or FIRST_UTM_SOUTH <= epsg <= LAST_UTM_SOUTH
 
 
 def block_ids(

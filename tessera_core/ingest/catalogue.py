@@ -5,80 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from tessera_core.domain.bands import ORBITS
 from tessera_core.errors import InputError, SceneError, did_you_mean
 from tessera_core.ingest.config import STAC_API_SCHEMES, IngestConfig
-from tessera_core.ingest.remote import GuardedSession, require_allowed
+from tessera_core.ingest.items import ASSETS, StacItem, describe
+from tessera_core.ingest.remote import GuardedSession, require_allowed, stamps
 from tessera_core.records.files import FileDigest, canonical_json
 from tessera_core.records.outside import digest_source, plain_path, source_name
 
 if TYPE_CHECKING:
     import pystac
     from pystac_client.stac_api_io import StacApiIO
-
-    from tessera_core.domain.grid import TileGrid
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StacItem:
-    """What ingest needs of one STAC item."""
-
-    scene_id: str
-    """Item id."""
-
-    collection: str
-    """Collection id."""
-
-    acquired: date
-    """Date of the acquisition, UTC."""
-
-    epsg: int | None
-    """CRS of its rasters, where the item says so."""
-
-    bounds: tuple[float, float, float, float] | None
-    """West, south, east, north in that CRS, metres."""
-
-    lonlat: tuple[float, float, float, float]
-    """West, south, east, north in degrees."""
-
-    orbit: str
-    """``ascending``, ``descending`` or empty."""
-
-    baseline: str
-    """Sentinel-2 processing baseline, or empty."""
-
-    assets: Mapping[str, str]
-    """Absolute path or address of each asset."""
-
-    identity: FileDigest
-    """Digest of the item's own description."""
-
-    def asset(self, key: str) -> str:
-        """Return where an asset lies; raises SceneError when the item lacks it."""
-        if key not in self.assets:
-            raise SceneError(
-                f"item {self.scene_id} of {self.collection} has no asset {key}; "
-                f"it has {', '.join(sorted(self.assets))}"
-            )
-        return self.assets[key]
-
-    def overlaps(self, grid: TileGrid) -> bool:
-        """Return whether the item can reach a tile; exact in one CRS, by degrees across."""
-        if self.epsg == grid.epsg and self.bounds is not None:
-            return _intersect(self.bounds, grid.bounds)
-        from rasterio.warp import transform_bounds
-
-        return _intersect(
-            self.lonlat, transform_bounds(f"EPSG:{grid.epsg}", "EPSG:4326", *grid.bounds)
-        )
 
 
 class Catalogue(Protocol):
@@ -212,11 +156,30 @@ class ApiCatalogue:
             bbox=config.bbox,
             datetime=f"{config.year}-01-01/{config.year}-12-31",
         )
-        return [self._describe(item) for item in search.items()]
+        found = [self._describe(item) for item in islice(search.items(), MAX_ITEMS + 1)]
+        if len(found) > MAX_ITEMS:
+            raise SceneError(
+                f"{config.path} finds more than {MAX_ITEMS:,} items of {collection}; "
+                "set a smaller ingest.bbox"
+            )
+        return found
 
     def digests(self, items: list[StacItem]) -> tuple[FileDigest, ...]:
-        """Return the digests of the item descriptions; assets stay remote."""
-        return tuple(item.identity for item in items)
+        """Return digests of the item descriptions and of what hosts say of their assets.
+
+        The assets stay remote: their content is told by size, entity tag and time of change.
+        """
+        read = [
+            [item.assets[key] for key in sorted(item.assets) if key in ASSETS] for item in items
+        ]
+        said = iter(stamps([href for hrefs in read for href in hrefs], self._config.path))
+        return tuple(
+            _digest_of_text(
+                item.identity.path,
+                canonical_json([item.identity.sha256, *islice(said, len(hrefs))]),
+            )
+            for item, hrefs in zip(items, read, strict=True)
+        )
 
     def relative(self, href: str) -> str:
         """Return the address without its query, which may hold a signature."""
@@ -234,13 +197,8 @@ class ApiCatalogue:
             "assets": {key: self.relative(href) for key, href in assets.items()},
         }
         content = canonical_json(stable)
-        identity = FileDigest(
-            path=f"{self._config.path}/collections/{item.collection_id}/items/{item.id}",
-            sha256=hashlib.sha256(content).hexdigest(),
-            md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
-            size=len(content),
-        )
-        return describe(item, assets, identity)
+        path = f"{self._config.path}/collections/{item.collection_id}/items/{item.id}"
+        return describe(item, assets, _digest_of_text(path, content))
 
     def _checked(self, item: pystac.Item, key: str) -> str:
         """Return an asset's address; without https only the API's own host is ever asked."""
@@ -249,27 +207,12 @@ class ApiCatalogue:
         return href
 
 
-def describe(item: pystac.Item, assets: Mapping[str, str], identity: FileDigest) -> StacItem:
-    """Return what ingest needs of an item; raises SceneError when it says too little."""
-    properties: dict[str, Any] = item.properties
-    if item.datetime is None or item.bbox is None:
-        raise SceneError(f"item {item.id} has no datetime or no bbox; expected both")
-    orbit = str(properties.get("sat:orbit_state", ""))
-    if orbit and orbit not in ORBITS:
-        raise SceneError(f"item {item.id}: sat:orbit_state is {orbit!r}, expected {ORBITS}")
-    bounds = properties.get("proj:bbox")
-    west, south, east, north = item.bbox
-    return StacItem(
-        scene_id=item.id,
-        collection=str(item.collection_id),
-        acquired=item.datetime.astimezone(UTC).date(),
-        epsg=_epsg(properties),
-        bounds=(bounds[0], bounds[1], bounds[2], bounds[3]) if bounds else None,
-        lonlat=(west, south, east, north),
-        orbit=orbit,
-        baseline=str(properties.get("s2:processing_baseline", "")),
-        assets=dict(assets),
-        identity=identity,
+def _digest_of_text(path: str, content: bytes) -> FileDigest:
+    return FileDigest(
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        size=len(content),
     )
 
 
@@ -285,12 +228,23 @@ class _DigestCache(dict[str, FileDigest]):
         return self[href]
 
 
+REASON_LENGTH: Final = 500
+"""Of what the library says, which quotes documents of any length."""
+
+MAX_HREF: Final = 4096
+MAX_ITEMS: Final = 100_000
+"""Of one search; an API could send further pages for ever."""
+
+
 @contextlib.contextmanager
 def _stac_errors(what: str, advice: str) -> Iterator[None]:
     """Turn what pystac raises where a document is absent or not STAC into a SceneError."""
     from pystac import STACError, STACTypeError
 
-    malformed = (ValueError, KeyError, TypeError, AttributeError, STACError, STACTypeError)
+    malformed = (
+        ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+        STACError, STACTypeError,
+    )  # fmt: skip
     try:
         yield
     except InputError:
@@ -298,6 +252,7 @@ def _stac_errors(what: str, advice: str) -> Iterator[None]:
     except (OSError, *malformed) as error:
         # pystac itself says which link it followed, the cause says what was wrong with it.
         reason = f"{error} ({error.__cause__})" if error.__cause__ else f"{error}"
+        reason = textwrap.shorten(reason, REASON_LENGTH)
         raise SceneError(f"cannot read {what}: {reason}; {advice}") from error
 
 
@@ -323,27 +278,10 @@ def _guarded_io(own: str) -> StacApiIO:
 
 
 def _require_below(folder: Path, href: str, what: str) -> None:
+    if len(href) > MAX_HREF:
+        raise SceneError(f"{what} points to {len(href)} characters, expected at most {MAX_HREF}")
     if "://" in href or not Path(href).resolve().is_relative_to(folder.resolve()):
         raise SceneError(
             f"{what} points to {href}, outside {folder}; "
             "a static catalogue may only name files below its own folder"
         )
-
-
-def _epsg(properties: Mapping[str, Any]) -> int | None:
-    """Return the EPSG code from ``proj:epsg`` or its successor ``proj:code``."""
-    if properties.get("proj:epsg") is not None:
-        return int(properties["proj:epsg"])
-    code = str(properties.get("proj:code", ""))
-    return int(code.removeprefix("EPSG:")) if code.startswith("EPSG:") else None
-
-
-def _intersect(
-    first: tuple[float, float, float, float], second: tuple[float, float, float, float]
-) -> bool:
-    return (
-        first[0] < second[2]
-        and second[0] < first[2]
-        and first[1] < second[3]
-        and second[1] < first[3]
-    )

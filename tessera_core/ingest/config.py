@@ -13,6 +13,10 @@ STAC_API_SCHEMES: Final = ("https://", "http://")
 SAFE_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 """What can be the name of a tile and of its folder."""
 
+FIRST_YEAR: Final = 2015
+LAST_YEAR: Final = 2100
+"""Between Sentinel-2's launch and a slip of the pen."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestConfig:
@@ -25,7 +29,7 @@ class IngestConfig:
     """Folder or catalog.json relative to the workspace root, or the address of a STAC API."""
 
     year: int | None
-    """Calendar year to ingest; None = every year that a catalogue or tile names."""
+    """Calendar year to ingest, also of tiles that name none; None = every year that is named."""
 
     bbox: tuple[float, float, float, float] | None
     """West, south, east, north in degrees; None = all that a static catalogue covers."""
@@ -55,9 +59,10 @@ class IngestConfig:
         _one_of("ingest.offset_policy", self.offset_policy, tuple(OffsetPolicy))
         if not 8 <= self.tile_size <= 4096:
             raise ConfigError(f"ingest.tile_size is {self.tile_size}, expected 8..4096 pixels")
-        if self.year is not None and not 2015 <= self.year <= 2100:
+        if self.year is not None and not FIRST_YEAR <= self.year <= LAST_YEAR:
             raise ConfigError(
-                f"ingest.year is {self.year}, expected 2015 (Sentinel-2 launch) or later"
+                f"ingest.year is {self.year}, expected {FIRST_YEAR} (Sentinel-2 launch) to "
+                f"{LAST_YEAR}"
             )
         if self.bbox is not None:
             west, south, east, north = self.bbox

@@ -11,7 +11,8 @@ import io
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ TIMEOUT_S: Final = (20, 60)
 """To connect, and between two pieces of an answer."""
 
 MAX_REDIRECTS: Final = 5
+NUM_CONNECTIONS: Final = 16
 RETRIES: Final = Retry(
     total=3,
     backoff_factor=0.2,
@@ -49,7 +51,7 @@ class GuardedSession(requests.Session):
         self.own = own
         self.max_redirects = MAX_REDIRECTS
         for scheme in ("http://", "https://"):
-            self.mount(scheme, HTTPAdapter(max_retries=RETRIES))
+            self.mount(scheme, HTTPAdapter(pool_maxsize=NUM_CONNECTIONS, max_retries=RETRIES))
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send a request, or a redirected one; raises SceneError where it may not be sent."""
@@ -76,6 +78,51 @@ def require_allowed(href: str, own: str, what: str) -> None:
             f"{what} points to {href}; expected an https address or "
             f"one of the API's own host, {ours.scheme}://{ours.netloc}"
         )
+
+
+def stamps(hrefs: Sequence[str], own: str) -> list[str]:
+    """Return what hosts say of the content at addresses: size, entity tag and time of change.
+
+    A byte of each is asked, not its head alone, which a signed address may not allow.
+
+    Args:
+        hrefs: The addresses.
+        own: The address of the API that named them.
+
+    Raises:
+        SceneError: One of them cannot be fetched.
+    """
+    with GuardedSession(own) as session, ThreadPoolExecutor(NUM_CONNECTIONS) as pool:
+        return list(pool.map(lambda href: _stamp(session, href), hrefs))
+
+
+def _stamp(session: GuardedSession, href: str) -> str:
+    asked = {"Range": "bytes=0-0", "Accept-Encoding": "identity"}
+    try:
+        with session.get(href, headers=asked, stream=True) as answer:
+            _require_part(answer, href)
+            return " ".join(map(str, _identity(answer)))
+    except (requests.RequestException, OSError) as error:
+        raise SceneError(f"cannot read {href}: {error}; is the host up?") from error
+
+
+def _require_part(answer: requests.Response, href: str) -> re.Match[str]:
+    """Return the place of the part that an answer holds; raises SceneError for any other answer."""
+    place = _PLACE.fullmatch(answer.headers.get("Content-Range", ""))
+    if answer.status_code != requests.codes.partial_content or place is None:
+        raise SceneError(
+            f"cannot read {href}: it answers {answer.status_code} {answer.reason} to a "
+            "request for a part of it, expected 206 and Content-Range; is the address right, "
+            "does it need a signature, does the host serve byte ranges?"
+        )
+    return place
+
+
+def _identity(answer: requests.Response) -> tuple[str | None, ...]:
+    """Return what tells a file's content from its next: size, entity tag and time of change."""
+    headers = answer.headers
+    size = headers.get("Content-Range", "").rpartition("/")[2]
+    return size, headers.get("ETag"), headers.get("Last-Modified")
 
 
 @contextlib.contextmanager
@@ -144,13 +191,7 @@ class _RemoteFile:
 
     def _checked(self, answer: requests.Response, first: int) -> bytes:
         """Return the part of an answer's content that was asked for."""
-        place = _PLACE.fullmatch(answer.headers.get("Content-Range", ""))
-        if answer.status_code != requests.codes.partial_content or place is None:
-            raise SceneError(
-                f"cannot read {self.href}: it answers {answer.status_code} {answer.reason} to a "
-                "request for a part of it, expected 206 and Content-Range; is the address right, "
-                "does it need a signature, does the host serve byte ranges?"
-            )
+        place = _require_part(answer, self.href)
         size = int(place[3])
         expected = min(BLOCK_BYTES, size - first)
         content: bytes = answer.raw.read(expected + 1)
@@ -159,7 +200,7 @@ class _RemoteFile:
                 f"cannot read {self.href}: it sent {len(content)} bytes as {place[0]!r}, expected "
                 f"{expected} from {first} on"
             )
-        seen = (place[3], answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
+        seen = _identity(answer)
         if self._identity not in (None, seen):
             raise SceneError(f"{self.href} changed while it was read; run again")
         self._identity, self.size = seen, size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import SceneError
 from tessera_core.ingest.config import SAFE_NAME
@@ -36,12 +36,14 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     _check_names(refs)
     with atomic_folder(paths.samples) as folder:
         counts = ports.mapper("ingest_tile", partial(ingest_tile, source, folder), refs)
-        facts = {
+        facts: dict[str, Any] = {
             "source": config.ingest.source,
             "simulated": is_simulated(paths.root, config.ingest.path),
             "tiles": {f"{ref.name}/{ref.year}": n for ref, n in zip(refs, counts, strict=True)},
             "num_pixels": sum(counts),
         }
+        if remarks := source.remarks():
+            facts["remarks"] = remarks
         write_manifest(folder, "samples", facts)
     return Outcome(outputs=(paths.samples / MANIFEST_NAME,), facts=facts)
 
@@ -58,7 +60,10 @@ def is_simulated(root: Path, path: str) -> bool:
     if "://" in path:
         return False
     catalogue = root / path if path.endswith(".json") else root / path / "catalog.json"
-    return catalogue.is_file() and SIMULATION_KEY in read_json(catalogue)
+    if not catalogue.is_file():
+        return False
+    stored = read_json(catalogue)
+    return isinstance(stored, dict) and SIMULATION_KEY in stored
 
 
 def _check_names(refs: list[TileRef]) -> None:

@@ -1,16 +1,18 @@
 """Ground truth: label rasters beside tiles, read at pixel centres."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tessera_core.domain.grid import is_utm
 from tessera_core.errors import SceneError
 from tessera_core.records.files import FileDigest, read_json
 from tessera_core.records.outside import digest_source
-from tessera_core.records.rasters import open_raster, read_whole, require_readable
+from tessera_core.records.rasters import open_raster, require_readable
 
 UNLABELLED: Final = 0
 CLASS_RASTER: Final = "crop_type.tif"
@@ -22,11 +24,13 @@ RASTERS: Final = (
 """Any of them makes a folder one of labels; benchmarks may name others beside them."""
 
 LEGEND_NAME: Final = "legend.json"
+_CODE: Final = re.compile(r"-?[0-9]{1,9}")
 MAX_PARCELS: Final = 10_000_000
 """Field ids of one raster lie below this."""
 
 _WHAT: Final = "the label raster "
-_PLACELESS: Final = "the label raster {path} has no coordinate system; expected UTM"
+MAX_VALUE: Final = 1 << 53
+"""Whole numbers up to it are exact as float64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,13 +90,16 @@ def read_legend(folders: list[Path], key: str = "crop_type") -> dict[int, str]:
     Args:
         folders: Where to look; a later folder's name for a code wins.
         key: Which raster's names.
+
+    Raises:
+        RecordError: A legend is no JSON.
+        SceneError: It is not of the form ``{"crop_type": {"3": "maize"}}``.
     """
     names: dict[int, str] = {}
     for folder in folders:
         path = folder / LEGEND_NAME
         if path.is_file():
-            stored = read_json(path).get(key, {})
-            names.update({int(code): str(name) for code, name in stored.items()})
+            names.update(_class_names(path, key))
     return names
 
 
@@ -152,6 +159,20 @@ def read_label(
     return found
 
 
+def _class_names(path: Path, key: str) -> dict[int, str]:
+    """Return what one legend says of a raster's codes."""
+    stored = read_json(path)
+    names = stored.get(key, {}) if isinstance(stored, dict) else None
+    if not isinstance(names, dict) or not all(
+        _CODE.fullmatch(code) and isinstance(name, str) for code, name in names.items()
+    ):
+        raise SceneError(
+            f"{path}: {key} is not a mapping from class codes to names, "
+            'expected as in {"crop_type": {"3": "maize"}}'
+        )
+    return {int(code): name for code, name in names.items()}
+
+
 def _holds_labels(folder: Path) -> bool:
     return any((folder / name).is_file() for name in RASTERS)
 
@@ -165,6 +186,7 @@ def read_raster(path: Path) -> npt.NDArray[np.int64]:
     with open_raster(path, _WHAT) as raster:
         require_readable(raster.shape, path)
         values = raster.read(1, masked=True).filled(0)
+    _require_exact(values, path)
     whole: npt.NDArray[np.int64] = np.nan_to_num(values).astype(np.int64)
     return whole
 
@@ -175,15 +197,13 @@ def raster_places(
     """Return the EPSG code of a raster, and easting and northing (N,) of pixel centres in it.
 
     Raises:
-        SceneError: It cannot be read or has no coordinate system.
+        SceneError: It cannot be read or is not in UTM.
     """
     with open_raster(path, _WHAT) as raster:
-        crs, at = raster.crs, raster.transform
-    if crs is None:
-        raise SceneError(_PLACELESS.format(path=path))
+        code, at = _utm_code(raster.crs, path), raster.transform
     east, north = column + 0.5, row + 0.5
     x, y = at.a * east + at.b * north + at.c, at.d * east + at.e * north + at.f
-    return int(crs.to_epsg() or 0), x, y
+    return code, x, y
 
 
 def _sample(
@@ -194,20 +214,56 @@ def _sample(
     empty: float,
 ) -> npt.NDArray[np.float64]:
     """Return the raster's values at positions (nearest), NaN outside, ``empty`` at nodata."""
-    with open_raster(path, _WHAT) as raster:
-        values = read_whole(raster, path).astype(np.float64)
-        crs, nodata, inverse = raster.crs, raster.nodata, ~raster.transform
-    if crs is None:
-        raise SceneError(_PLACELESS.format(path=path))
-    column = np.floor(inverse.a * x + inverse.b * y + inverse.c).astype(np.int64)
-    row = np.floor(inverse.d * x + inverse.e * y + inverse.f).astype(np.int64)
-    # Other zones are other places: a region may span several.
-    inside = (epsg == crs.to_epsg()) & (row >= 0) & (row < values.shape[0])
-    inside &= (column >= 0) & (column < values.shape[1])
     sampled = np.full(len(x), np.nan)
-    sampled[inside] = values[row[inside], column[inside]]
+    with open_raster(path, _WHAT) as raster:
+        code, nodata = _utm_code(raster.crs, path), raster.nodata
+        if raster.transform.is_degenerate:
+            raise SceneError(f"{_WHAT}{path} has pixels without an area; expected metres")
+        inverse = ~raster.transform
+        column = np.floor(inverse.a * x + inverse.b * y + inverse.c).astype(np.int64)
+        row = np.floor(inverse.d * x + inverse.e * y + inverse.f).astype(np.int64)
+        # Other zones are other places: a region may span several.
+        inside = (epsg == code) & (row >= 0) & (row < raster.height)
+        inside &= (column >= 0) & (column < raster.width)
+        if inside.any():
+            sampled[inside] = _values_at(raster, row[inside], column[inside], path)
     unknown = inside & np.isnan(sampled)
     if nodata is not None:
         unknown |= inside & (sampled == nodata)
     sampled[unknown] = empty
+    _require_exact(sampled, path)
     return sampled
+
+
+def _values_at(
+    raster: Any, row: npt.NDArray[np.int64], column: npt.NDArray[np.int64], path: Path
+) -> npt.NDArray[np.float64]:
+    """Return the values of pixels (N,), of which at least one is asked, all inside the raster."""
+    top, left = int(row.min()), int(column.min())
+    bottom, right = int(row.max()) + 1, int(column.max()) + 1
+    require_readable((bottom - top, right - left), path)
+    values = raster.read(1, window=((top, bottom), (left, right))).astype(np.float64)
+    found: npt.NDArray[np.float64] = values[row - top, column - left]
+    return found
+
+
+def _utm_code(crs: Any, path: Path) -> int:
+    """Return the EPSG code of a label raster's UTM zone."""
+    if crs is None:
+        raise SceneError(f"{_WHAT}{path} has no coordinate system; expected UTM")
+    code = crs.to_epsg()
+    if code is None or not is_utm(code):
+        raise SceneError(
+            f"{_WHAT}{path} is in {f'EPSG:{code}' if code else 'a system without EPSG code'}, "
+            "where no pixel of a tile lies; expected UTM, as in EPSG:32631; reproject it"
+        )
+    return int(code)
+
+
+def _require_exact(values: npt.NDArray[Any], path: Path) -> None:
+    """Refuse what cannot be a code, an id or a measure: infinity, or more digits than are kept."""
+    if (np.abs(values) > MAX_VALUE).any():
+        raise SceneError(
+            f"{_WHAT}{path} holds values beyond {MAX_VALUE:,} or infinity; expected codes, ids or "
+            "metres, and what means no data declared as such"
+        )

@@ -38,8 +38,19 @@ class SceneSource(Protocol):
     def tiles(self) -> list[TileRef]:
         """Return the tiles and years on offer, at least one."""
 
+    def remarks(self) -> list[str]:
+        """Return sentences on settings without effect and on what was left out; often none."""
+
     def read(self, ref: TileRef) -> tuple[TileSeries, list[Scene]]:
         """Return a tile's observations and the files they came from."""
+
+
+def exclusion_remark(name: str) -> str:
+    """Return what the user should know of a name in ``ingest.exclude`` that nothing has."""
+    return (
+        f"ingest.exclude names {name!r}, but nothing that was found has that scene id, tile name "
+        "or baseline, so nothing was left out for it; `tessera recall NAME` tells what there is"
+    )
 
 
 def open_source(config: IngestConfig, root: Path) -> SceneSource:

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +21,17 @@ from tessera_core.domain.reflectance import OffsetPolicy, carries_offset, remove
 from tessera_core.domain.scl import SceneClass, clear_mask
 from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries, empty_radar
 from tessera_core.errors import InputError, SceneError
-from tessera_core.ingest.catalogue import StacItem, open_catalogue
+from tessera_core.ingest.catalogue import open_catalogue
 from tessera_core.ingest.config import STAC_API_SCHEMES
+from tessera_core.ingest.items import SCL_ASSET, StacItem
 from tessera_core.ingest.rasters import read_onto_grid
-from tessera_core.ingest.sources import TileRef
+from tessera_core.ingest.sources import TileRef, exclusion_remark
 from tessera_core.ingest.tiling import cut_tiles
 from tessera_core.records.samples import Scene
 
 if TYPE_CHECKING:
     from tessera_core.ingest.config import IngestConfig
     from tessera_core.records.files import FileDigest
-
-SCL_ASSET: Final = "SCL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,18 +54,41 @@ class StacScenes:
         self._catalogue = open_catalogue(config, root)
 
     @cached_property
+    def _listed(self) -> tuple[list[StacItem], list[StacItem]]:
+        """All Sentinel-2 and all Sentinel-1 items, recalled ones too."""
+        config = self._config
+        return (
+            self._catalogue.items(config.optical_collection),
+            self._catalogue.items(config.radar_collection),
+        )
+
+    @cached_property
     def _optical(self) -> list[StacItem]:
-        return self._kept(self._config.optical_collection)
+        return self._kept(self._listed[0])
 
     @cached_property
     def _radar(self) -> list[StacItem]:
-        return self._kept(self._config.radar_collection)
+        return self._kept(self._listed[1])
 
-    def _kept(self, collection: str) -> list[StacItem]:
+    @cached_property
+    def _grids(self) -> list[TileGrid]:
+        return cut_tiles(self._optical, self._config.bbox, self._config.tile_size)
+
+    def _kept(self, items: list[StacItem]) -> list[StacItem]:
         """Return the items that were not recalled."""
         excluded = {plain_baseline(name) for name in self._config.exclude}
-        items = self._catalogue.items(collection)
         return [item for item in items if excluded.isdisjoint((item.scene_id, item.baseline))]
+
+    def remarks(self) -> list[str]:
+        """Return which names in ``ingest.exclude`` nothing has."""
+        items = [item for listed in self._listed for item in listed]
+        known = {name for item in items for name in (item.scene_id, item.baseline)}
+        known.update(map(_tile_name, self._grids))
+        return [
+            exclusion_remark(name)
+            for name in self._config.exclude
+            if plain_baseline(name) not in known
+        ]
 
     def digests(self) -> tuple[FileDigest, ...]:
         """Return the identity of all items and their local files."""
@@ -74,12 +96,11 @@ class StacScenes:
 
     def tiles(self) -> list[TileRef]:
         """Cut the area into tiles, one per calendar year that has Sentinel-2 items."""
-        grids = cut_tiles(self._optical, self._config.bbox, self._config.tile_size)
         years = [self._config.year] if self._config.year else _years(self._optical)
         refs = [
             TileRef(name=_tile_name(grid), year=year, grid=grid)
             for year in years
-            for grid in grids
+            for grid in self._grids
             if _tile_name(grid) not in self._config.exclude
         ]
         if not refs:

@@ -1,6 +1,10 @@
 """TESSERA d-pixel directories (method.md 1.2): arrays on disk, one folder per tile and year."""
 
+import reprlib
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -10,12 +14,14 @@ from tessera_core.domain.grid import TileGrid
 from tessera_core.domain.scl import scl_from_mask
 from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries
 from tessera_core.errors import InputError, SceneError
-from tessera_core.ingest.sources import TileRef
+from tessera_core.ingest.config import FIRST_YEAR, LAST_YEAR
+from tessera_core.ingest.sources import TileRef, exclusion_remark
 from tessera_core.ingest.tiling import check_pixel_size
 from tessera_core.records.files import FileDigest, read_json
 from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import Scene
 
+SHOWN: Final = 5
 COLLECTION: Final = "tessera-tile"
 BANDS: Final = "bands.npy"
 DOCUMENT: Final = "tile.json"
@@ -38,33 +44,42 @@ class TileDirectories:
         Args:
             base: A tile directory, or a folder of them.
             root: Folder that digests name files from.
-            year: Of directories that do not say theirs.
+            year: The one to read, also of directories that do not say theirs; None = all.
             exclude: Names of directories that are not read.
+
+        Raises:
+            SceneError: There is no tile, none is left, or the only one is of another year.
         """
         self._root = root
         self._year = year
         if (base / BANDS).is_file():
-            self._folders = {base.resolve().name: base}
+            found = {base.resolve().name: base}
         else:
-            folders = sorted(base.glob("*/"))
-            self._folders = {f.name: f for f in folders if (f / BANDS).is_file()}
-        if not self._folders:
+            found = {f.name: f for f in sorted(base.glob("*/")) if (f / BANDS).is_file()}
+        if not found:
             raise SceneError(
                 f"{base} holds no tile: neither it nor a folder in it has {BANDS}; "
                 "set ingest.path to a TESSERA d-pixel directory"
             )
-        self._folders = {name: f for name, f in self._folders.items() if name not in exclude}
-        if not self._folders:
+        self._unmatched = tuple(name for name in exclude if name not in found)
+        kept = {name: f for name, f in found.items() if name not in exclude}
+        if not kept:
             raise SceneError(f"ingest.exclude leaves no tile of {base}; take a name out of it")
+        others = {} if year is None else _of_other_years(kept, year)
+        self._other = {name: kept[name] for name in others}
+        self._folders = {name: f for name, f in kept.items() if name not in others}
+        if not self._folders:
+            years = ", ".join(map(str, sorted(set(others.values()))))
+            raise SceneError(
+                f"ingest.year is {year}, but {DOCUMENT} of {_some(others)} in {base} says {years}; "
+                "set ingest.year to that, or to null for every year that is named"
+            )
 
     def digests(self) -> tuple[FileDigest, ...]:
-        """Return the digest of every array file."""
-        return tuple(
-            digest_source(folder / name, self._root)
-            for folder in self._folders.values()
-            for name in (*REQUIRED, *OPTIONAL)
-            if (folder / name).is_file()
-        )
+        """Return the digest of every array file, and of what says that a tile is not read."""
+        own = [folder / n for folder in self._folders.values() for n in (*REQUIRED, *OPTIONAL)]
+        other = [folder / DOCUMENT for folder in self._other.values()]
+        return tuple(digest_source(path, self._root) for path in own + other if path.is_file())
 
     def tiles(self) -> list[TileRef]:
         """Return one tile per directory."""
@@ -72,6 +87,16 @@ class TileDirectories:
             TileRef(name=name, year=self._tile_year(folder), grid=_read_grid(folder))
             for name, folder in self._folders.items()
         ]
+
+    def remarks(self) -> list[str]:
+        """Return what of the settings had no effect, and which tiles are of other years."""
+        lines = [exclusion_remark(name) for name in self._unmatched]
+        if self._other:
+            lines.append(
+                f"{len(self._other)} of {len(self._other) + len(self._folders)} tiles are not of "
+                f"ingest.year {self._year} and are left out: {_some(self._other)}"
+            )
+        return lines
 
     def read(self, ref: TileRef) -> tuple[TileSeries, list[Scene]]:
         """Read and check all arrays of one directory.
@@ -97,14 +122,12 @@ class TileDirectories:
         return tile, [_scene(ref.name, digest_source(folder / name, self._root)) for name in names]
 
     def _tile_year(self, folder: Path) -> int:
-        year = _document(folder).get("year")
-        if isinstance(year, int):
-            return year
-        if self._year is None:
+        year = _stated_year(folder) or self._year
+        if year is None:
             raise SceneError(
                 f"{folder} does not say its year: no {DOCUMENT} with a year; set ingest.year"
             )
-        return self._year
+        return year
 
 
 def read_series(folder: Path) -> tuple[OpticalSeries, RadarSeries, RadarSeries]:
@@ -181,9 +204,33 @@ def _open(path: Path, mmap_mode: Literal["r"] | None = None) -> npt.NDArray[Any]
     """Return an array, or with ``"r"`` only the promise of one."""
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, OverflowError, TokenError) as error:
         raise SceneError(f"cannot read {path}: {error}; is the file truncated?") from error
     return array
+
+
+def _stated_year(folder: Path) -> int | None:
+    """Return the year that a directory says it is of, or None."""
+    year = _document(folder).get("year")
+    is_year = isinstance(year, int) and not isinstance(year, bool)
+    if year is not None and not (is_year and FIRST_YEAR <= year <= LAST_YEAR):
+        raise SceneError(
+            f"{folder / DOCUMENT}: year is {reprlib.repr(year)}, expected a number of {FIRST_YEAR} "
+            f"to {LAST_YEAR}"
+        )
+    return year
+
+
+def _of_other_years(folders: dict[str, Path], year: int) -> dict[str, int]:
+    """Return the directories that say another year, with that year."""
+    stated = {name: _stated_year(folder) for name, folder in folders.items()}
+    return {name: found for name, found in stated.items() if found not in (None, year)}
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first names of many."""
+    shown = list(names)
+    return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" * (len(shown) > SHOWN))
 
 
 def _document(folder: Path) -> dict[str, Any]:
@@ -229,10 +276,10 @@ def _json_georeference(folder: Path) -> tuple[int, float, float] | None:
     try:
         epsg = int(str(stored["crs"]).upper().removeprefix("EPSG:"))
         width, _, west, _, height, north = (float(value) for value in stored["transform"][:6])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, LookupError) as error:
         raise SceneError(
-            f"{path}: crs {stored['crs']!r} or transform is not of the form EPSG:32631 and "
-            f"six numbers ({error})"
+            f"{path}: crs {reprlib.repr(stored['crs'])} or transform is not of the form EPSG:32631 "
+            f"and six numbers ({textwrap.shorten(str(error), 200)})"
         ) from error
     check_pixel_size(path, width, height)
     return epsg, west, north

@@ -1,5 +1,6 @@
 """A STAC API on this machine: the items of a static catalogue, searched and served over HTTP."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -145,14 +146,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         content = path.read_bytes()
+        tag = {"ETag": f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'}
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked is None:
-            self._send(200, content, {"Accept-Ranges": "bytes"})
+            self._send(200, content, {"Accept-Ranges": "bytes", **tag})
             return
         first = int(asked[1])
         last = min(int(asked[2] or len(content)), len(content) - 1)
         place = f"bytes {first}-{last}/{len(content)}"
-        self._send(206, content[first : last + 1], {"Content-Range": place})
+        self._send(206, content[first : last + 1], {"Content-Range": place, **tag})
 
     def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

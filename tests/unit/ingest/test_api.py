@@ -191,6 +191,33 @@ def test_an_asset_that_the_api_does_not_have_is_refused(pristine_scenes, box):
             source.read(source.tiles()[0])
 
 
+@pytest.mark.parametrize("asset", ["sentinel-2-l2a/*/B04.tif", "sentinel-1-rtc/*/vv.tif"])
+def test_changed_bytes_behind_an_unchanged_item_are_another_source(repo, scenes, box, asset):
+    paths = Paths(root=scenes, workspace=scenes)
+    with stac_api(scenes) as address:
+        before = sources(settings(repo, box, address), paths)
+        again = sources(settings(repo, box, address), paths)
+        path = sorted(scenes.glob(asset))[0]
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        after = sources(settings(repo, box, address), paths)
+
+    assert before == again
+    assert [digest.path for digest in after] == [digest.path for digest in before]
+    assert sum(a != b for a, b in zip(after, before, strict=True)) == 1
+
+
+def test_an_asset_that_is_gone_is_told_before_anything_is_read(repo, scenes, box):
+    path = sorted(scenes.glob("sentinel-2-l2a/*/B04.tif"))[0]
+    path.unlink()
+    with (
+        stac_api(scenes) as address,
+        pytest.raises(SceneError, match=r"cannot read http\S+B04\.tif: it answers 404 Not Found"),
+    ):
+        sources(settings(repo, box, address), Paths(root=scenes, workspace=scenes))
+
+
 def test_a_receipt_of_an_api_names_its_items(repo, pristine_scenes, box, tmp_path):
     paths = Paths(root=tmp_path, workspace=tmp_path)
     with stac_api(pristine_scenes / "scenes") as address:

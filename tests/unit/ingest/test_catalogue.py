@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tessera_core.errors import SceneError
-from tessera_core.ingest.catalogue import StacItem, StaticCatalogue, open_catalogue
+from tessera_core.ingest.catalogue import StaticCatalogue, open_catalogue
+from tessera_core.ingest.items import StacItem
 from tessera_core.testing.catalogues import OPTICAL, RADAR, optical_scene, write_catalogue
 from tessera_core.testing.settings import ingest_settings
 from tessera_core.testing.tiles import make_grid
@@ -159,6 +160,23 @@ def test_an_item_that_says_too_little_is_refused(root, properties, message):
 
     with pytest.raises(SceneError, match=message):
         items(root)
+
+
+@pytest.mark.parametrize("name", ["B02.tif", "SCL.tif", "june.json"])
+def test_changed_bytes_behind_an_item_are_another_source(root, name):
+    def digests():
+        catalogue = StaticCatalogue(ingest_settings(), root)
+        return catalogue.digests(catalogue.items(OPTICAL))
+
+    before = digests()
+    path = item_path(root).with_name(name)
+    content = path.read_bytes()
+    path.write_bytes(
+        content[:-1] + bytes([content[-1] ^ 1]) if name != "june.json" else content + b" "
+    )
+
+    changed = {b.path for b, a in zip(before, digests(), strict=True) if a != b}
+    assert changed == {f"scenes/{OPTICAL}/june/{name}"}
 
 
 # -- nothing outside the folder ---------------------------------------------------------------

@@ -399,3 +399,18 @@ def test_an_excluded_tile_is_not_cut(tmp_path):
 
     with pytest.raises(SceneError, match=r"is not in ingest\.exclude"):
         open_scenes(tmp_path / "again", [JUNE], exclude=(ref.name,)).tiles()
+
+
+def test_exclusions_that_nothing_has_are_told_and_the_others_not(tmp_path):
+    later = optical_scene("july", "2022-07-01T10:00:00", GRID, value=3000)
+    (ref,) = open_scenes(tmp_path, [JUNE, later]).tiles()
+    given = ("june", "jun", "N9900", "32631_0_0", "0510")
+
+    source = open_scenes(tmp_path / "again", [JUNE, later], exclude=given)
+
+    assert [line.split(",")[0] for line in source.remarks()] == [
+        f"ingest.exclude names {name!r}" for name in given[1:]
+    ]
+    for name in ("july", "N0400", ref.name):
+        source = open_scenes(tmp_path / name, [JUNE, later], exclude=(name,))
+        assert source.remarks() == []

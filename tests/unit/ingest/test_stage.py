@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from flows.console import say_stage
 from tessera_core.__main__ import main
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import SceneError
@@ -18,6 +19,7 @@ from tessera_core.ports import OFFLINE, map_serially
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import Paths
 from tessera_core.records.samples import list_tiles, read_scenes, read_tile
+from tessera_core.stages import run_stage
 from tessera_core.testing.directories import tile_arrays, tile_document, write_tile_directory
 from tessera_core.testing.disk import run_with_full_disk
 from tessera_core.testing.tiles import make_grid, make_tile
@@ -256,3 +258,22 @@ def test_a_full_disk_leaves_the_samples_of_the_last_run(checkout):
 
     assert run.returncode == 2, run.stderr
     assert tree(checkout / "data") == before
+
+
+def test_an_exclusion_without_effect_is_told_by_every_run_and_is_in_the_receipt(checkout, capsys):
+    params = checkout / "params.yaml"
+    values = yaml.safe_load(params.read_text())
+    assert main(["ingest", "--root", str(checkout)]) == 0
+    assert "WARNING" not in capsys.readouterr().err
+    values["ingest"]["exclude"] = ["typo"]
+    params.write_text(yaml.safe_dump(values))
+
+    for _ in ("done", "reused"):
+        assert main(["ingest", "--root", str(checkout)]) == 0
+        assert "tessera: WARNING: ingest.exclude names 'typo', but" in capsys.readouterr().err
+
+    paths = Paths(root=checkout, workspace=checkout)
+    result = run_stage("ingest", PlatformConfig.read(params), paths, OFFLINE)
+    assert result.reused
+    say_stage(result)
+    assert "\ningest    WARNING: ingest.exclude names 'typo', but" in capsys.readouterr().out

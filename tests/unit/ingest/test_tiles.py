@@ -142,6 +142,82 @@ def test_the_year_comes_from_the_settings_when_the_tile_does_not_say(tmp_path):
         open_tiles(tmp_path).tiles()
 
 
+def folder_of_years(root: Path, **years: int | None) -> Path:
+    """A folder with a directory per name, which says its year where that is not None."""
+    for name, year in years.items():
+        document = tile_document(TILE.grid, year or 2018)
+        if year is None:
+            del document["year"]
+        write(root / "tiles" / name, document=document)
+    return root / "tiles"
+
+
+def test_a_directory_of_another_year_than_the_settings_is_refused(tmp_path):
+    base = folder_of_years(tmp_path, here=2018) / "here"
+
+    assert TileDirectories(base, tmp_path, year=2018).tiles()[0].year == 2018
+    with pytest.raises(
+        SceneError,
+        match=r"ingest\.year is 2021, but tile\.json of here in .* says 2018; set ingest",
+    ):
+        TileDirectories(base, tmp_path, year=2021)
+
+
+def test_of_a_folder_only_the_year_of_the_settings_is_read_and_the_others_are_named(tmp_path):
+    base = folder_of_years(tmp_path, a=2018, b=2021, c=None, d=2018)
+
+    source = TileDirectories(base, tmp_path, year=2018)
+
+    assert [(ref.name, ref.year) for ref in source.tiles()] == [
+        ("a", 2018),
+        ("c", 2018),
+        ("d", 2018),
+    ]
+    assert source.remarks() == ["1 of 4 tiles are not of ingest.year 2018 and are left out: b"]
+    with pytest.raises(
+        SceneError, match=r"is 2015, but tile\.json of a, b, d in \S+ says 2018, 2021"
+    ):
+        TileDirectories(base, tmp_path, year=2015, exclude=("c",))
+
+
+def test_every_year_of_a_folder_is_read_where_the_settings_name_none(tmp_path):
+    source = TileDirectories(folder_of_years(tmp_path, a=2018, b=2021), tmp_path)
+
+    assert [ref.year for ref in source.tiles()] == [2018, 2021]
+    assert source.remarks() == []
+
+
+def test_what_keeps_a_tile_out_is_among_the_sources(tmp_path):
+    base = folder_of_years(tmp_path, a=2018, b=2021)
+
+    names = {digest.path for digest in TileDirectories(base, tmp_path, year=2018).digests()}
+
+    assert "tiles/b/tile.json" in names
+    assert "tiles/b/bands.npy" not in names
+
+
+@pytest.mark.parametrize("year", [True, "2018", 9999, 2018.5, -1, [2018]])
+def test_a_year_that_is_none_is_refused(tmp_path, year):
+    write(tmp_path / "here", document={**tile_document(TILE.grid, 2018), "year": year})
+
+    with pytest.raises(SceneError, match=r"tile\.json: year is .*, expected a number of 2015 to 2"):
+        open_tiles(tmp_path).tiles()
+
+
+@pytest.mark.parametrize("name", ["bands.npy", "doys.npy"])
+@pytest.mark.parametrize("shape", ["(1000000000, 1000000000)", "(-4,)", "(9,) + (", "(10**400,)"])
+def test_an_array_that_claims_what_no_memory_holds_is_refused(tmp_path, name, shape):
+    folder = write(tmp_path / "here")
+    head = f"{{'descr': '<u2', 'fortran_order': False, 'shape': {shape}, }}"
+    head = head.ljust(117) + "\n"
+    (folder / name).write_bytes(
+        b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode()
+    )
+
+    with pytest.raises(SceneError, match=rf"cannot read .*{name}: "):
+        read_only_tile(tmp_path)
+
+
 def test_a_region_raster_says_where_the_tile_lies_and_what_is_inside(tmp_path):
     folder = write(tmp_path / "here", document={"year": 2018})
     roi = np.ones((4, 5), np.uint8)
@@ -401,5 +477,16 @@ def test_an_excluded_directory_is_neither_a_tile_nor_a_source(tmp_path):
 
     assert [ref.name for ref in source.tiles()] == ["33UXP"]
     assert not [digest.path for digest in source.digests() if "33UXQ" in digest.path]
+    assert source.remarks() == []
     with pytest.raises(SceneError, match=r"ingest\.exclude leaves no tile"):
         TileDirectories(tmp_path / "tiles", tmp_path, exclude=("33UXP", "33UXQ"))
+
+
+def test_an_exclusion_that_no_directory_has_is_told(tmp_path):
+    write(tmp_path / "tiles" / "here")
+
+    source = TileDirectories(tmp_path / "tiles", tmp_path, exclude=("hre",))
+
+    assert [ref.name for ref in source.tiles()] == ["here"]
+    (remark,) = source.remarks()
+    assert remark.startswith("ingest.exclude names 'hre', but nothing that was found has that")

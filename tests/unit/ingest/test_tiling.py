@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tessera_core.errors import SceneError
-from tessera_core.ingest.catalogue import StacItem
+from tessera_core.ingest.items import StacItem
 from tessera_core.ingest.tiling import check_pixel_size, cut_tiles, utm_epsg
 from tessera_core.records.files import FileDigest
 
@@ -134,3 +134,25 @@ def test_only_north_up_pixels_of_10_m_are_accepted(size):
     with pytest.raises(SceneError, match=r"roi\.tiff has pixels of .* expected 10 x -10 m"):
         check_pixel_size(Path("roi.tiff"), *size)
     check_pixel_size(Path("roi.tiff"), 10.0, -10.0)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ((0, 0, 1e9, 1e9), r"does not lie in EPSG:32631; expected metres of at most 20000000"),
+        ((float("nan"), 0, 10, 10), r"does not lie in EPSG:32631"),
+        ((0, 0, float("inf"), 10), r"does not lie in EPSG:32631"),
+        (
+            (0, 0, 1e7, 1e7),
+            r"10,000 x 10,000 km makes 244,140,625 tiles, expected at most 1,000,000",
+        ),
+    ],
+)
+def test_an_area_that_no_run_can_read_is_refused_before_it_is_cut(bounds, message):
+    with pytest.raises(SceneError, match=message):
+        cut_tiles([item(*bounds)], None, 64)
+
+
+def test_a_box_over_many_zones_is_refused():
+    with pytest.raises(SceneError, match=r"ingest\.bbox is 360 degrees wide, expected at most 12"):
+        cut_tiles([], (-180, -80, 180, 80), 4096)

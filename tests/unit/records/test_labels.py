@@ -10,8 +10,10 @@ from tessera_core.records.labels import (
     MAX_PARCELS,
     label_folders,
     label_sources,
+    raster_places,
     read_labels,
     read_legend,
+    read_raster,
 )
 from tessera_core.testing.catalogues import write_raster
 from tessera_core.testing.tiles import make_grid
@@ -182,3 +184,62 @@ def test_class_names_come_from_the_legend_where_there_is_one(tmp_path):
     (tmp_path / "with" / "legend.json").write_text(json.dumps({"crop_type": {"3": "maize"}}))
 
     assert read_legend([tmp_path / "with", tmp_path / "without"]) == {3: "maize"}
+
+
+# -- what no pixel of a tile can be compared with ----------------------------------------------
+
+
+def test_a_raster_that_is_not_in_utm_is_refused_rather_than_found_empty(tmp_path):
+    import rasterio
+    from rasterio.transform import from_origin
+
+    profile = {"driver": "GTiff", "height": 3, "width": 4, "count": 1, "dtype": "uint16"}
+    place = from_origin(3.0, 50.5, 0.0001, 0.0001)
+    with rasterio.open(
+        tmp_path / "crop_type.tif", "w", crs="EPSG:4326", transform=place, **profile
+    ) as target:
+        target.write(CROPS, 1)
+
+    with pytest.raises(SceneError, match=r"is in EPSG:4326, where no pixel .*; reproject it"):
+        read([tmp_path])
+    with pytest.raises(SceneError, match=r"is in EPSG:4326, where no pixel .*; reproject it"):
+        raster_places(tmp_path / "crop_type.tif", np.zeros(1, np.int64), np.zeros(1, np.int64))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("name", ["crop_type", "parcel_id", "canopy_height"])
+def test_a_value_that_is_no_code_id_or_height_is_refused(tmp_path, name, value):
+    values = np.where(CROPS == 3, value, CROPS)
+    write_raster(tmp_path / f"{name}.tif", values, GRID, nodata=None)
+
+    with pytest.raises(SceneError, match=rf"{name}\.tif holds values beyond .* or infinity"):
+        read([tmp_path])
+    with pytest.raises(SceneError, match=rf"{name}\.tif holds values beyond .* or infinity"):
+        read_raster(tmp_path / f"{name}.tif")
+
+
+def test_a_raster_of_a_whole_country_is_read_only_where_the_tile_lies(tmp_path):
+    import rasterio
+    from rasterio.transform import from_origin
+    from rasterio.windows import Window
+
+    profile = {"driver": "GTiff", "height": 10**6, "width": 10**6, "count": 1, "dtype": "uint16"}
+    options = {"sparse_ok": True, "tiled": True, "bigtiff": "yes", "compress": "deflate"}
+    place = from_origin(GRID.west - 5_000_000, GRID.north + 5_000_000, 10, 10)
+    with rasterio.open(
+        tmp_path / "crop_type.tif", "w", crs="EPSG:32631", transform=place,
+        blockxsize=4096, blockysize=4096, **profile, **options,
+    ) as target:  # fmt: skip
+        target.write(CROPS, 1, window=Window(500_000, 500_000, 4, 3))
+
+    assert read([tmp_path]).crop_type.tolist() == list(range(1, 13))
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "5", '{"crop_type": ["maize"]}', '{"crop_type": {"x": "y"}}']
+)
+def test_a_legend_of_another_form_is_refused(tmp_path, text):
+    (tmp_path / "legend.json").write_text(text)
+
+    with pytest.raises(SceneError, match=r"legend\.json: crop_type is not a mapping from class"):
+        read_legend([tmp_path])
