@@ -124,8 +124,8 @@ def _versions(lineage: Lineage, models: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for receipt in lineage.of_stage("register").values():
         facts = receipt["facts"]
-        for one in (facts.get("candidate", {}), facts.get("champion", {})):
-            if one.get("pretrain") in models:
+        for one in (facts.get("candidate") or {}, facts.get("champion") or {}):
+            if one.get("pretrain") in models and "version" in one:
                 found[f"{facts['model_name']}/{one['version']}"] = str(one["pretrain"])
     return found
 
@@ -147,7 +147,7 @@ def _exported(
     found = {}
     for digest, receipt in lineage.of_stage("export").items():
         register = lineage.receipts.get(receipt["upstream"].get("register", ""), {})
-        champion = register.get("facts", {}).get("champion", {}).get("pretrain")
+        champion = (register.get("facts", {}).get("champion") or {}).get("pretrain")
         holds = {
             Way.SCENES: receipt["upstream"].get("ingest") in ingests,
             Way.TRAINING: champion in models,
