@@ -9,12 +9,25 @@ from typing import Any, Final
 from tessera_core.audit.checks import champion_receipts
 from tessera_core.errors import InputError, RecordError, did_you_mean
 from tessera_core.records.files import FileDigest, parse_json, read_json
+from tessera_core.records.form import require_facts, require_upstream
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 
 ORDER: Final = ("ingest", "quality", "shuffle", "pretrain", "evaluate", "register", "export")
 """Stages, first things first."""
+
+
+NEEDED: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "ingest": (("num_pixels", "tiles"), ()),
+    "quality": ((), ("ingest",)),
+    "shuffle": (("num_pixels",), ("ingest", "quality")),
+    "pretrain": (("model_digest", "num_parameters"), ("shuffle",)),
+    "evaluate": (("simulated", "headline"), ("ingest", "pretrain")),
+    "register": (("model_name",), ("pretrain", "evaluate")),
+    "export": (("export", "model_name", "version"), ("ingest", "register")),
+}
+"""Stage -> facts, and receipts that it stands on, which documents speak of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +120,7 @@ def find_subject(reference: str, paths: Paths) -> Subject:
 
 
 def _is_candidate(register: Receipt, version: str) -> bool:
-    return bool(register.facts["candidate"]["version"] == version)
+    return bool((register.facts.get("candidate") or {}).get("version") == version)
 
 
 def _releases(lineage: Path) -> Iterator[tuple[str, Receipt]]:
@@ -118,7 +131,9 @@ def _releases(lineage: Path) -> Iterator[tuple[str, Receipt]]:
             continue  # whoever stands on it is told when it is read
         stored = parse_json(content, path)
         if isinstance(stored, dict) and stored.get("stage") in ("register", "export"):
-            yield path.stem, Receipt.read(path)
+            receipt = Receipt.from_dict(stored, path)
+            _require_complete(receipt, path)
+            yield path.stem, receipt
 
 
 def _names(known: Mapping[str, Receipt]) -> set[str]:
@@ -127,8 +142,8 @@ def _names(known: Mapping[str, Receipt]) -> set[str]:
     for receipt in known.values():
         if receipt.stage == "export":
             names.add(str(receipt.facts["export"]))
-        elif "candidate" in receipt.facts:
-            names.add(f"{receipt.facts['model_name']}/{receipt.facts['candidate']['version']}")
+        elif candidate := receipt.facts.get("candidate"):
+            names.add(f"{receipt.facts['model_name']}/{candidate.get('version')}")
     return names
 
 
@@ -156,9 +171,10 @@ def _find_version(
     for role in ("candidate", "champion"):
         for digest in ordered:
             facts = known[digest].facts
-            is_it = known[digest].stage == "register" and facts.get(role) is not None
-            if is_it and facts[role]["version"] == version and name in ("", facts["model_name"]):
-                found.append((digest, {**facts[role], "model_name": facts["model_name"]}))
+            record = facts.get(role) if known[digest].stage == "register" else None
+            is_it = record and record.get("version") == version
+            if is_it and name in ("", facts["model_name"]):
+                found.append((digest, {**record, "model_name": facts["model_name"]}))
     models = sorted({record["model_name"] for _, record in found})
     if len(models) > 1:
         choices = " or ".join(f"{model}/{version}" for model in models)
@@ -171,6 +187,7 @@ def _gather(
 ) -> Subject:
     """Read every receipt and manifest behind a register or export receipt."""
     receipts = {start: _read(start, "", lineage)}
+    require_facts(record, ("evaluate", "pretrain"), lineage / f"{start}.json")
     waiting = [(stage, record[stage]) for stage in ("evaluate", "pretrain")]
     training = dict(waiting)
     if receipts[start].stage == "export":
@@ -178,7 +195,7 @@ def _gather(
         waiting += list(receipts[start].upstream.items())
     while waiting:
         stage, digest = waiting.pop()
-        if digest in receipts:
+        if digest in receipts and receipts[digest].stage == stage:
             continue
         receipts[digest] = _read(digest, stage, lineage)
         # Register stands on its candidate, which need not be the model that is attested.
@@ -218,7 +235,15 @@ def _read(digest: str, stage: str, lineage: Path) -> Receipt:
     receipt = Receipt.read(path)
     if stage and receipt.stage != stage:
         raise RecordError(f"{path} is a receipt of {receipt.stage}, expected one of {stage}")
+    _require_complete(receipt, path)
     return receipt
+
+
+def _require_complete(receipt: Receipt, path: Path) -> None:
+    """Refuse a receipt without what documents say of it."""
+    facts, upstream = NEEDED.get(receipt.stage, ((), ()))
+    require_facts(receipt.facts, facts, path)
+    require_upstream(receipt.upstream, upstream, path)
 
 
 def _read_manifest(file: FileDigest, lineage: Path) -> Manifest:

@@ -16,6 +16,7 @@ from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.grid import FIRST_UTM_SOUTH
 from tessera_core.errors import InputError, RecordError
 from tessera_core.records.files import read_json
+from tessera_core.records.form import NAME, check_form
 from tessera_core.records.manifest import Manifest
 
 STORE: Final = "embeddings.zarr"
@@ -27,6 +28,10 @@ HALVES: Final = 1e-6
 """Of a pixel: decides what lies halfway, as the exporter's rounding does."""
 
 WGS84: Final = "EPSG:4326"
+
+TILE: Final = {"tile!": NAME, "year!": int, "epsg!": int, "bounds!": [float]}
+YEARS: Final = range(1900, 9999)
+"""What a calendar can hold, and the day after its last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,7 @@ def places_of(manifest: Manifest, longitude: float, latitude: float) -> list[Pla
             f"--pixel {longitude} {latitude} is no place; expected longitude -180..180 and then "
             "latitude -90..90, in degrees"
         )
-    tiles: Sequence[Mapping[str, Any]] = manifest.facts.get("tiles") or ()
+    tiles = _tiles(manifest)
     positions = {
         epsg: _project(longitude, latitude, WGS84, f"EPSG:{epsg}")
         for epsg in sorted({int(tile["epsg"]) for tile in tiles})
@@ -141,20 +146,21 @@ def chunk_of(place: Place, export: Path, manifest: Manifest) -> Chunk | None:
             name: read_json(export / path)["chunk_grid"]["configuration"]["chunk_shape"]
             for name, path in ((CODES, codes), (SCALES, scales))
         }
-    except (KeyError, TypeError) as error:
+        is_south = place.epsg >= FIRST_UTM_SOUTH
+        northing = place.y - SOUTHERN_NORTHING_M * is_south
+        # Tiles off the zone's grid were moved to its nearest pixel; halves go north and east.
+        row = floor((transform[5] - northing) / TILE_RESOLUTION_M - HALVES)
+        column = floor((place.x - transform[2]) / TILE_RESOLUTION_M + HALVES)
+        time = sorted(manifest.facts["years"]).index(place.year)
+        indices = {
+            CODES: (time, 0, row // shards[CODES][2], column // shards[CODES][3]),
+            SCALES: (time, row // shards[SCALES][1], column // shards[SCALES][2]),
+        }
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise RecordError(f"{export / zone} is not the metadata of a zone: {error!r}") from error
-    is_south = place.epsg >= FIRST_UTM_SOUTH
-    northing = place.y - SOUTHERN_NORTHING_M * is_south
-    # Tiles off the zone's grid were moved to the nearest pixel of it; halves go north and east.
-    row = floor((transform[5] - northing) / TILE_RESOLUTION_M - HALVES)
-    column = floor((place.x - transform[2]) / TILE_RESOLUTION_M + HALVES)
-    time = sorted(manifest.facts["years"]).index(place.year)
     where = {
         name: f"{STORE}/{group}/{name}/c/{'/'.join(map(str, index))}"
-        for name, index in (
-            (CODES, (time, 0, row // shards[CODES][2], column // shards[CODES][3])),
-            (SCALES, (time, row // shards[SCALES][1], column // shards[SCALES][2])),
-        )
+        for name, index in indices.items()
     }
     files = (*(path for path in where.values() if path in listed), zone, codes, scales)
     return Chunk(group=group, time=time, row=row, column=column, files=files)
@@ -162,8 +168,11 @@ def chunk_of(place: Place, export: Path, manifest: Manifest) -> Chunk | None:
 
 def read_tile_pixel(place: Place, codes: Path, scales: Path) -> tuple[npt.NDArray[np.int8], float]:
     """Return codes (dimension,) and scale from a tile's arrays; NaN = no data."""
-    scale = float(_open(scales)[place.row, place.column])
-    return np.array(_open(codes)[place.row, place.column], np.int8), scale
+    try:
+        scale = float(_open(scales)[place.row, place.column])
+        return np.array(_open(codes)[place.row, place.column], np.int8), scale
+    except (IndexError, TypeError, ValueError) as error:
+        raise RecordError(f"{codes} or its scales hold no such pixel: {error}") from error
 
 
 def read_chunk_pixel(chunk: Chunk, export: Path) -> tuple[npt.NDArray[np.int8], float]:
@@ -172,9 +181,12 @@ def read_chunk_pixel(chunk: Chunk, export: Path) -> tuple[npt.NDArray[np.int8], 
 
     values = []
     for name in (CODES, SCALES):
-        array = zarr.open_array(export / STORE / chunk.group / name, mode="r")
-        index = (chunk.time, ..., chunk.row, chunk.column)
-        values.append(np.asarray(array[index]))
+        place = export / STORE / chunk.group / name
+        try:
+            array = zarr.open_array(place, mode="r")
+            values.append(np.asarray(array[chunk.time, ..., chunk.row, chunk.column]))
+        except (OSError, LookupError, TypeError, ValueError) as error:
+            raise RecordError(f"cannot read the pixel in {place}: {error}") from error
     return values[0].astype(np.int8), float(values[1])
 
 
@@ -184,6 +196,19 @@ def _open(path: Path) -> npt.NDArray[Any]:
     except (OSError, ValueError, EOFError) as error:
         raise RecordError(f"cannot read {path}: {error}") from error
     return stored
+
+
+def _tiles(manifest: Manifest) -> Sequence[Mapping[str, Any]]:
+    """Return what an export's manifest says of its tiles; raises RecordError for nonsense."""
+    tiles: Sequence[Mapping[str, Any]] = manifest.facts.get("tiles") or []
+    check_form(tiles, [TILE], "the export's manifest: facts.tiles")
+    for tile in tiles:
+        if len(tile["bounds"]) != 4 or tile["year"] not in YEARS:
+            raise RecordError(
+                f"the export's manifest: tile {tile['tile']} has year {tile['year']} and bounds "
+                f"{tile['bounds']}, expected a year and west, south, east, north"
+            )
+    return tiles
 
 
 def _inside(tile: Mapping[str, Any], x: float, y: float) -> Place | None:
@@ -204,9 +229,13 @@ def _inside(tile: Mapping[str, Any], x: float, y: float) -> Place | None:
 
 
 def _project(first: float, second: float, source: str, target: str) -> tuple[float, float]:
+    from rasterio.errors import CRSError
     from rasterio.warp import transform
 
-    xs, ys = transform(source, target, [first], [second])
+    try:
+        xs, ys = transform(source, target, [first], [second])
+    except CRSError as error:
+        raise RecordError(f"the export's manifest: {source} or {target} is no CRS") from error
     return float(xs[0]), float(ys[0])
 
 

@@ -292,7 +292,11 @@ def render_text(recall: Recall) -> list[str]:
             f"{len(recall.undecided)} ingest runs cannot tell, their scenes tables are pruned: "
             f"{names}; `dvc fetch --all-commits` brings them back"
         )
-    lines += [f"WARNING: {name} does not hash to its name; audit" for name in recall.changed]
+    lines += [
+        f"WARNING: {name} does not hash to its name, or holds what no record can, and was not "
+        "believed; run `tessera audit`"
+        for name in recall.changed
+    ]
     return [*lines, *_tell_plan(recall)]
 
 

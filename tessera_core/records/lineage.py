@@ -5,9 +5,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
+from tessera_core.errors import RecordError
 from tessera_core.records.files import parse_json
+from tessera_core.records.form import require_facts, require_upstream
+from tessera_core.records.manifest import Manifest
+from tessera_core.records.receipt import Receipt
+
+NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"pretrain": ("model_digest",), "register": ("model_name",), "export": ("export", "num_tiles")}
+)
+"""Stage -> facts without which nobody can tell what a receipt speaks of."""
+
+LINKED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"export": ("ingest",)})
+"""Stage -> receipts that it stands on, whoever trained its model."""
 
 Record = Mapping[str, Any]
 
@@ -26,7 +39,8 @@ class Lineage:
     """Files read."""
 
     changed: tuple[str, ...]
-    """Names of files that do not hash to their name, left out here; an audit blocks on them."""
+    """Names of files that do not hash to their name, or hold what no record can; left out here, and
+    an audit blocks on them."""
 
     def of_stage(self, stage: str) -> dict[str, Record]:
         """Return the receipts of one stage by digest."""
@@ -78,13 +92,20 @@ def read_lineage(folder: Path) -> Lineage:
         if hashlib.sha256(content).hexdigest() != path.stem:
             changed.append(path.name)
             continue
-        record = parse_json(content, path)
-        if not isinstance(record, dict):
-            continue  # a training's history
-        if {"stage", "upstream", "outputs"} <= record.keys():
-            receipts[path.stem] = record
-        elif {"kind", "files", "facts"} <= record.keys():
-            manifests[path.stem] = record
+        try:
+            record = parse_json(content, path)
+            if not isinstance(record, dict):
+                continue  # a training's history
+            if {"stage", "upstream", "outputs"} <= record.keys():
+                receipt = Receipt.from_dict(record, path)
+                require_facts(receipt.facts, NEEDED.get(receipt.stage, ()), path)
+                require_upstream(receipt.upstream, LINKED.get(receipt.stage, ()), path)
+                receipts[path.stem] = record
+            elif {"kind", "files", "facts"} <= record.keys():
+                Manifest.from_dict(record, path)
+                manifests[path.stem] = record
+        except RecordError:
+            changed.append(path.name)
     return Lineage(
         receipts=receipts, manifests=manifests, num_records=number, changed=tuple(changed)
     )
@@ -108,7 +129,7 @@ def intact_files(lineage: Path, mark: bytes) -> Iterator[tuple[Path, bytes]]:
 
 
 def _champion(receipt: Record) -> Mapping[str, str]:
-    found: Mapping[str, str] = receipt["facts"].get("champion_receipts", {})
+    found: Mapping[str, str] = receipt["facts"].get("champion_receipts") or {}
     return found if receipt["stage"] == "register" else {}
 
 

@@ -14,6 +14,7 @@ from tessera_core.records.files import (
     read_json,
     write_json,
 )
+from tessera_core.records.form import MANIFEST, check_form, check_plain
 
 MANIFEST_NAME = "manifest.json"
 
@@ -59,6 +60,8 @@ class Manifest:
     @classmethod
     def from_dict(cls, stored: Any, where: Path) -> Self:
         """Build from parsed JSON; ``where`` names the source in errors."""
+        check_plain(stored, f"{where} is not a manifest: it")
+        check_form(stored, MANIFEST, f"{where} is not a manifest: it")
         try:
             files = tuple(FileDigest(**entry) for entry in stored["files"])
             return cls(kind=stored["kind"], files=files, facts=stored["facts"])

@@ -18,6 +18,7 @@ from tessera_core.records.files import (
     read_json,
     write_atomically,
 )
+from tessera_core.records.form import RECEIPT, check_facts, check_form, check_plain
 
 RECEIPT_VERSION = 1
 
@@ -83,13 +84,20 @@ class Receipt:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a receipt; raises RecordError when absent, malformed or of another version."""
-        stored = read_json(path)
+        return cls.from_dict(read_json(path), path)
+
+    @classmethod
+    def from_dict(cls, stored: Any, where: Path) -> Self:
+        """Build from parsed JSON; ``where`` names the source in errors."""
+        check_plain(stored, f"{where} is not a receipt: it")
+        check_form(stored, {"version!": int, **RECEIPT}, f"{where} is not a receipt: it")
+        if stored["version"] != RECEIPT_VERSION:
+            raise RecordError(
+                f"{where} is a receipt of version {stored['version']}, "
+                f"expected {RECEIPT_VERSION}; rerun the stage"
+            )
+        check_facts(stored["facts"], stored["stage"], f"{where} is not a receipt")
         try:
-            if stored["version"] != RECEIPT_VERSION:
-                raise RecordError(
-                    f"{path} is a receipt of version {stored['version']}, "
-                    f"expected {RECEIPT_VERSION}; rerun the stage"
-                )
             return cls(
                 stage=stored["stage"],
                 config=stored["config"],
@@ -101,7 +109,7 @@ class Receipt:
                 facts=stored["facts"],
             )
         except (KeyError, TypeError) as error:
-            raise RecordError(f"{path} is not a receipt: {error}") from error
+            raise RecordError(f"{where} is not a receipt: {error}") from error
 
 
 def reuse_key(

@@ -132,7 +132,7 @@ def _evaluations(checkout: Checkout) -> Iterator[tuple[Item, bool]]:
         for name, receipt in receipts.items()
         for digest in (
             *(output["sha256"] for output in receipt["outputs"]),
-            *receipt["facts"].get("evidence", {}).values(),
+            *(receipt["facts"].get("evidence") or {}).values(),
         )
     }
     for folder in sorted((checkout.paths.root / "data").glob("evaluations/*/")) + sorted(

@@ -133,5 +133,5 @@ class World:
         return self.record(
             "export", {stage: chain[stage] for stage in ("ingest", "register")},
             [target / MANIFEST_NAME],
-            {"export": EXPORT, "model_name": "tessera", "version": "1"},
+            {"export": EXPORT, "model_name": "tessera", "version": "1", "num_tiles": 2},
         )  # fmt: skip
