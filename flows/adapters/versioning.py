@@ -6,7 +6,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tessera_core.errors import RecordError
+from tessera_core.errors import RecordError, RemoteError
 from tessera_core.records.files import FileDigest
 from tessera_core.records.paths import Paths
 
@@ -56,8 +56,11 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     Args:
         root: The checkout; nothing happens where it is no DVC repository, or has no remote.
         files: Digests of the contents.
+
+    Raises:
+        RemoteError: The remote failed, so nobody knows what it has.
     """
-    from dvc.config import RemoteConfigError
+    from dvc.config import NoRemoteError
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
@@ -65,11 +68,23 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     logging.getLogger("dvc").setLevel(logging.ERROR)
     try:
         with Repo(str(root)) as repo:
-            repo.cloud.pull([HashInfo("md5", file.md5) for file in files])
-    except NotDvcRepoError:
+            fetched = repo.cloud.pull([HashInfo("md5", file.md5) for file in files])
+    except (NotDvcRepoError, NoRemoteError):
         return
-    except (DvcException, RemoteConfigError, FileNotFoundError) as error:
-        logging.getLogger(__name__).debug("DVC could not fetch: %s", error)
+    except FileNotFoundError as error:
+        logging.getLogger(__name__).debug("DVC's remote does not have it: %s", error)
+        return
+    except (DvcException, OSError) as error:
+        raise _remote_failed(str(error) or type(error).__name__) from error
+    if fetched.failed:
+        raise _remote_failed(f"it has {len(fetched.failed)} file(s) that could not be copied")
+
+
+def _remote_failed(answer: str) -> RemoteError:
+    return RemoteError(
+        f"DVC's remote gave no usable answer: {' '.join(answer.split())}. What it holds is not "
+        "known; run the same command again when it answers"
+    )
 
 
 @contextmanager
