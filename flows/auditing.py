@@ -16,9 +16,14 @@ from tessera_core.audit.locks import (
     made_at,
     unreadable,
 )
-from tessera_core.audit.pointers import RegistryState, check_registry, pointers_gone
+from tessera_core.audit.pointers import (
+    RegistryState,
+    check_registry,
+    not_compared,
+    pointers_gone,
+)
 from tessera_core.audit.report import AuditReport, Finding, in_order
-from tessera_core.errors import InputError
+from tessera_core.errors import InputError, RemoteError
 from tessera_core.records.outside import data_folders
 
 if TYPE_CHECKING:
@@ -90,16 +95,16 @@ def with_pointers(report: AuditReport, context: Context, model_name: str) -> Aud
 
 
 def registry_findings(context: Context, model_name: str) -> list[Finding]:
-    """Compare the model registry with the receipts; one that cannot be asked gives a note."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    """Compare the model registry with the receipts.
 
+    One that is not there gives a note, and one that answers with an error a warning.
+    """
     if (why := unreachable(context.settings)) is not None:
         return [pointers_gone(REGISTRY, why)]
     try:
         state = _read_registry(context, model_name)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        return [pointers_gone(REGISTRY, f"it cannot be read ({type(error).__name__})")]
+    except RemoteError as error:
+        return [not_compared(REGISTRY, str(error))]
     return check_registry(state, context.paths.lineage)
 
 
@@ -136,7 +141,7 @@ def _read_registry(context: Context, model_name: str) -> RegistryState:
     from flows.adapters.registry import MlflowRegistry
 
     registry = MlflowRegistry(context.settings, model_name, run_id="")
-    tags = registry.tags()  # first: a registry that fails says so here, but has no alias there
+    tags = registry.tags()
     champion = registry.champion()
     return RegistryState(
         model_name=model_name,

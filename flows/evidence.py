@@ -9,7 +9,7 @@ from flows.adapters.evidence import HOW_TO_JOIN, Synced, fetch_evidence, share_e
 from flows.adapters.versioning import fetch_contents
 from flows.console import complain, note
 from flows.context import Context
-from tessera_core.errors import EvidenceError, InputError, RecordError
+from tessera_core.errors import EvidenceError, InputError, RecordError, RemoteError
 from tessera_core.records.content import Contents
 from tessera_core.records.files import FileDigest, digest_file, read_json
 from tessera_core.records.lineage import read_lineage
@@ -91,12 +91,17 @@ def require_receipt(context: Context, version: str, receipt: str) -> None:
 def bring_all_behind(paths: Paths, start: str) -> None:
     """Bring the content that a receipt stands on and the checkout lacks from DVC's remote.
 
-    It goes into DVC's cache. What another checkout made and nobody pushed is left to the audit.
+    It goes into DVC's cache. What another checkout made and nobody pushed is left to the audit,
+    and so is everything while the remote is away, which is said.
     """
     with suppress(RecordError):  # an audit tells which record is none
         lineage = read_lineage(paths.lineage)
         behind = [lineage.receipts[digest] for digest in lineage.behind([start])]
-        bring_outputs(paths, [FileDigest(**out) for each in behind for out in each["outputs"]])
+        outputs = [FileDigest(**out) for each in behind for out in each["outputs"]]
+        try:
+            bring_outputs(paths, outputs)
+        except RemoteError as error:
+            complain(f"WARNING: this looks at what is in this checkout alone: {error}")
 
 
 def bring_behind_export(paths: Paths) -> None:

@@ -60,6 +60,7 @@ def import_weights(
 
     Raises:
         ArtifactError: The checkpoint is refused; nothing was registered.
+        RecordError: The registry is older than the lineage; nothing was registered.
     """
     from tessera_core.model.artifact import load_artifact, write_artifact
     from tessera_core.model.canaries import made_up_canaries
@@ -92,7 +93,9 @@ def import_weights(
         if not is_intact(target, digest):
             _remove(target)
             building.rename(target)
-    version = register_imported(context, target)
+    with context.alone_with("registry"):
+        _require_known_registry(context, name)
+        version = register_imported(context, target)
     encoder = found.config.encoder
     told = f"{count_parameters(found.encoder):,} parameters, model digest {digest[:12]}"
     heads = f"heads per layer: S2 {encoder.s2.num_heads}, S1 {encoder.s1.num_heads}"
@@ -235,6 +238,16 @@ def register_imported(context: Context, folder: Path) -> str:
         version = registry.find(digest) or registry.register(folder, tags)
         tracker.set_tags(tags)
     return version.version
+
+
+def _require_known_registry(context: Context, name: str) -> None:
+    """Refuse to register in a registry that is older than the lineage; raises RecordError."""
+    from flows.adapters.registry import MlflowRegistry
+    from tessera_core.register.decided import read_decided, require_known_registry
+
+    registry = MlflowRegistry(context.settings, name, run_id="")
+    decided = read_decided(name, context.paths.lineage)
+    require_known_registry(name, decided, registry.listed(), registry.reached())
 
 
 def imported_name(folder: Path) -> str:

@@ -25,6 +25,8 @@ def restore_versions(standing: Standing, work: Work) -> None:
     for version in standing.versions:
         _restore_version(standing, version, work)
     registry = _registry(standing.name, work)
+    if standing.versions:
+        registry.note_reached(standing.versions[-1].number)
     for alias, number in standing.aliases.items():
         name, there = f"{standing.name}@{alias}", registry.by_alias(alias)
         if there is not None and there.version != number:

@@ -1,6 +1,7 @@
 """Any registered version asked again: evaluations of their own, and two versions side by side."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,14 +111,15 @@ def describe_benchmarks(context: Context) -> list[str]:
 def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     """Make a version champion by decision of a person; return what happened.
 
-    Who, why, and what served before are kept in the lineage and as tags of the version.
+    Who, why, and what served before are kept in the lineage and as tags of the version, before
+    the alias moves. The same words again finish what was interrupted.
 
     Raises:
         InputError: There is no such version, it was never scored, or name or reason are empty.
     """
     from flows.adapters.registry import MlflowRegistry
     from flows.subjects import find_version_of
-    from tessera_core.audit.lineage import last_override, overrides_of
+    from tessera_core.audit.lineage import Override, last_override, overrides_of
     from tessera_core.register.gate import CHAMPION, describe_override
 
     name = context.config.register.model_name
@@ -140,6 +142,7 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
             "score it in a run first (`pretrain.imported`, `tessera register`)"
         )
     overrides = overrides_of(context.paths.lineage)
+    last = last_override(overrides, name)
     record = {
         "kind": "override",
         "model_name": name,
@@ -148,10 +151,13 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
         "evaluate": chosen.receipt,
         "before": None if before is None else before.version,
         # Two decisions of the same words are two records, and their order can be told.
-        "previous": last_override(overrides, name),
+        "previous": last,
         "by": by.strip(),
         "reason": reason.strip(),
     }
+    if last is not None and Override.from_dict(record) == replace(overrides[last], previous=last):
+        # Written down, and the alias has not moved: this finishes it.
+        record["previous"] = overrides[last].previous
     digest = digest_json(record)
     write_atomically(context.paths.lineage / f"{digest}.json", canonical_json(record))
     registry.set_alias(CHAMPION, chosen.version, override_tags(decision.reasons[0], digest))

@@ -84,6 +84,8 @@ class MlflowRegistry:
         if self.reached() < number:
             _require_model(self._client, self._name)
             self._client.set_registered_model_tag(self._name, REACHED_TAG, str(number))
+            if self.reached() < number:
+                raise self._garbled("set_registered_model_tag", f"{REACHED_TAG} is not {number}")
 
     def champion(self) -> RegisteredModel | None:
         """Return the version behind the champion alias, or None."""
@@ -183,8 +185,9 @@ class MlflowRegistry:
         if alias == CHAMPION:
             self._drop_challenger(version)
         self._client.set_registered_model_alias(self._name, alias, version)
-        if (found := self._aliases().get(alias)) != version:
-            raise self._garbled("set_registered_model_alias", f"{alias} is {found} after it")
+        found = self._aliases()
+        if found.get(alias) != version or (alias == CHAMPION and found.get(CHALLENGER) == version):
+            raise self._garbled("set_registered_model_alias", f"aliases are {found} after it")
 
     def _model(self) -> Any:
         """Return the registered model, or None where MLflow says that there is none."""
@@ -239,8 +242,9 @@ class MlflowRegistry:
         _require_model(self._client, self._name)
         with sent_once():
             made = self._client.create_model_version(
-                self._name, source=source, run_id=run_id, tags=dict(tags), model_id=model_id
-            )
+                self._name, source=source, run_id=run_id, tags=dict(tags), model_id=model_id,
+                await_creation_for=0,
+            )  # fmt: skip
         self._require_version(made, "create_model_version")
         return _describe(made)
 

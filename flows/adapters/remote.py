@@ -12,8 +12,8 @@ from mlflow.exceptions import MlflowException, RestException
 from tessera_core.errors import RemoteError, TesseraError
 
 ABSENT: Final = "RESOURCE_DOES_NOT_EXIST"
-MAX_ANSWER: Final = 200
-"""Characters of an answer that a message quotes; a proxy's page may be long."""
+MAX_PART: Final = 110
+"""Characters that a message quotes of either end of an answer; a proxy's page may be long."""
 
 PASSWORD: Final = re.compile(r"//[^/@\s]*@")
 
@@ -45,7 +45,8 @@ def connect(uri: str) -> MlflowClient:
 
     A thing that MLflow says it does not have raises NotThereError, which is one.
     """
-    return cast("MlflowClient", _Guarded(MlflowClient(uri, registry_uri=uri)))
+    with remote_errors(uri, "connect"):
+        return cast("MlflowClient", _Guarded(MlflowClient(uri, registry_uri=uri)))
 
 
 @contextmanager
@@ -90,7 +91,7 @@ def _sentence(uri: str, call: str, answer: str) -> str:
     port = f":{parts.port}" if parts.port else ""
     where = f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else uri
     said = PASSWORD.sub("//", " ".join(answer.split()))
-    quoted = said if len(said) <= MAX_ANSWER else f"{said[:MAX_ANSWER]} ..."
+    quoted = said if len(said) <= 2 * MAX_PART else f"{said[:MAX_PART]} ... {said[-MAX_PART:]}"
     return (
         f"MLflow at {where} gave no usable answer to {call}: {quoted}. "
         "Nothing was decided from it; run the same command again when it answers"

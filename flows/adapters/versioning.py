@@ -6,7 +6,7 @@ from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tessera_core.errors import BusyError, RecordError
+from tessera_core.errors import BusyError, RecordError, RemoteError
 from tessera_core.records.files import FileDigest
 from tessera_core.records.paths import Paths
 
@@ -64,6 +64,9 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     Args:
         root: The checkout; nothing happens where it is no DVC repository, or has no remote.
         files: Digests of the contents.
+
+    Raises:
+        RemoteError: The remote failed, so nobody knows what it has.
     """
     from dvc.config import NoRemoteError
     from dvc.exceptions import NotDvcRepoError
@@ -73,11 +76,23 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
         with Repo(str(root)) as repo:
-            repo.cloud.pull([HashInfo("md5", file.md5) for file in files])
+            fetched = repo.cloud.pull([HashInfo("md5", file.md5) for file in files])
     except (NotDvcRepoError, NoRemoteError):
         return
-    except Exception as error:  # each kind of remote has errors of its own; it may be away
-        logging.getLogger(__name__).warning("DVC's remote could not be asked: %s", error)
+    except FileNotFoundError as error:
+        logging.getLogger(__name__).debug("DVC's remote does not have it: %s", error)
+        return
+    except Exception as error:  # each kind of remote has errors of its own
+        raise _remote_failed(str(error) or type(error).__name__) from error
+    if fetched.failed:
+        raise _remote_failed(f"it has {len(fetched.failed)} file(s) that could not be copied")
+
+
+def _remote_failed(answer: str) -> RemoteError:
+    return RemoteError(
+        f"DVC's remote gave no usable answer: {' '.join(answer.split())}. What it holds is not "
+        "known; run the same command again when it answers"
+    )
 
 
 @contextmanager

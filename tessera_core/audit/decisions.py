@@ -1,10 +1,11 @@
 """Decisions of people that the lineage keeps, and what receipts say of them."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from tessera_core.audit.evidence import Evidence
-from tessera_core.audit.lineage import OVERRIDE_MARK, Override, overrides_of
+from tessera_core.audit.lineage import OVERRIDE_MARK, Override, overrides_of, receipts_of
 from tessera_core.audit.report import Finding, Grade
 from tessera_core.records.lineage import marked_files
 from tessera_core.records.paths import Paths
@@ -30,6 +31,7 @@ def check_overrides(
     findings = list(_damaged(evidence, paths))
     overrides = overrides_of(paths.lineage)
     findings += _gaps(overrides, evidence, paths)
+    findings += _shared_numbers(receipts, overrides.values(), paths)
     for digest, receipt in receipts.items():
         if receipt.stage == "register":
             findings += _told(digest, receipt, overrides.values())
@@ -55,6 +57,35 @@ def _gaps(overrides: Mapping[str, Override], evidence: Evidence, paths: Paths) -
                 evidence.name(path),
                 f"the decision of a person before {digest[:12]} is missing or was changed",
                 RESTORE_DECISION,
+            )
+
+
+def _shared_numbers(
+    receipts: Mapping[str, Receipt], overrides: Iterable[Override], paths: Paths
+) -> Iterator[Finding]:
+    """Yield the version numbers that stand for two models, of the models that a chain names.
+
+    An older registry that was restored gives a number again; every reference to it is ambiguous.
+    """
+    names = {each.facts.get("model_name") for each in receipts.values() if each.stage == "register"}
+    known: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for digest, receipt in receipts_of("register", paths.lineage).items() if names else ():
+        for role in ("candidate", "champion"):
+            one = receipt.facts.get(role) or {}
+            if one.get("version") and one.get("model_digest"):
+                number = str(receipt.facts.get("model_name")), str(one["version"])
+                known[number][str(one["model_digest"])].add(digest)
+    for each in overrides:
+        known[each.model_name, each.version][each.model_digest] |= set()
+    for (name, version), models in sorted(known.items()):
+        if name in names and len(models) > 1:
+            told = " and ".join(sorted(digest[:12] for digest in models))
+            yield _block(
+                f"version {version} of {name}",
+                f"the lineage knows {len(models)} models by this number: {told}",
+                "find out which registry gave the number again (an older backup was restored?), "
+                "and register one of the models anew under a number of its own",
+                *sorted({digest for by in models.values() for digest in by}),
             )
 
 

@@ -62,6 +62,16 @@ def pointers_gone(what: str, why: str) -> Finding:
     )
 
 
+def not_compared(what: str, why: str) -> Finding:
+    """Return the warning that a store of pointers is there, and did not say what it knows."""
+    return Finding(
+        grade=Grade.WARN,
+        artefact=what,
+        problem=f"it was not compared with the receipts: {why}",
+        next_step="audit again when it answers; until then nobody knows what it says",
+    )
+
+
 def check_registry(state: RegistryState, lineage: Path) -> list[Finding]:
     """Return what the registry says differently than the receipts and the decisions of people."""
     overrides = overrides_of(lineage)
