@@ -87,6 +87,47 @@ def test_the_home_is_at_dvcs_default_remote_beside_the_data(tmp_path: Path, home
     assert names(first) == names(second) == {path.name for path in (home / HOME).iterdir()}
 
 
+def test_an_address_that_is_no_folder_serves_as_well(tmp_path: Path) -> None:
+    settings = Settings().model_copy(update={"tessera_evidence": f"memory://{tmp_path.name}/team"})
+    first, second = checkout(tmp_path / "a", 1, 2), checkout(tmp_path / "b", 3)
+
+    moved = [share_evidence(each, settings) for each in (first, second, first)]
+
+    assert [(each.sent, each.fetched) for each in moved if each] == [(2, 0), (1, 2), (0, 1)]
+    assert [each.is_new for each in moved if each] == [True, False, False]
+    assert names(first) == names(second)
+
+
+def test_a_bucket_serves_as_well_and_one_that_is_missing_is_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dvc_s3", reason="needs dvc-s3, which only users of S3 install")
+    moto = pytest.importorskip("moto.server", reason="needs moto[server], a bucket on loopback")
+    import boto3
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    try:
+        boto3.client("s3", "us-east-1", endpoint_url=address).create_bucket(Bucket="team")
+        paths = [
+            checkout(tmp_path / name, *numbers) for name, numbers in (("a", (1, 2)), ("b", ()))
+        ]
+        for each in paths:
+            use_remote(each.root, f"s3://team/data\n    endpointurl = {address}")
+            share_evidence(each, Settings())
+        astray = checkout(tmp_path / "c")
+        use_remote(astray.root, f"s3://taem/data\n    endpointurl = {address}")
+        with pytest.raises(EvidenceError, match="bucket does not exist"):
+            fetch_evidence(astray, Settings())
+    finally:
+        server.stop()
+
+    assert names(paths[0]) == names(paths[1])
+
+
 @pytest.mark.parametrize("url", ["../.dvc-remote", "https://example.invalid/data"])
 def test_a_remote_that_no_other_checkout_can_share_is_no_home(tmp_path: Path, url: str) -> None:
     use_remote(tmp_path, url)
