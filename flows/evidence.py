@@ -43,7 +43,10 @@ def evidence_of_team(context: Context) -> Iterator[None]:
 
 def bring_evidence(context: Context) -> None:
     """Bring what the team knows before a question is answered; raises as ``evidence_of_team``."""
-    _tell(fetch_evidence(context.paths, context.settings))
+    found = fetch_evidence(context.paths, context.settings)
+    _tell(found)
+    if found is not None and found.is_new:
+        note(f"evidence  nothing is at {found.home}: nobody sent any yet, or it is not mounted")
 
 
 def bring_evidence_or_warn(context: Context) -> None:

@@ -116,8 +116,10 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
 
     Raises:
         InputError: There is no such version, it was never scored, or name or reason are empty.
+        RecordError: Another checkout registered it, and its receipts are not here.
     """
     from flows.adapters.registry import MlflowRegistry
+    from flows.evidence import require_receipt
     from flows.subjects import find_version_of
     from tessera_core.audit.lineage import Override, last_override, overrides_of
     from tessera_core.register.gate import CHAMPION, describe_override
@@ -141,6 +143,7 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
             f"{name} version {version} was never scored, so export and audit could not follow it; "
             "score it in a run first (`pretrain.imported`, `tessera register`)"
         )
+    require_receipt(context, chosen.version, chosen.receipt)
     overrides = overrides_of(context.paths.lineage)
     last = last_override(overrides, name)
     record = {

@@ -70,6 +70,8 @@ class Synced:
     home: str
     sent: int = 0
     fetched: int = 0
+    is_new: bool = False
+    """Whether nothing was there: the first to send, or a share that is not mounted."""
 
 
 def find_home(root: Path, settings: Settings) -> Home | None:
@@ -97,7 +99,9 @@ def fetch_evidence(paths: Paths, settings: Settings) -> Synced | None:
     if home is None:
         return None
     with _answering(home, "be read"):
-        return Synced(home=home.name, fetched=_fetch(home, paths.lineage, _listing(home)))
+        there = _listing(home)
+        fetched = _fetch(home, paths.lineage, there or {})
+    return Synced(home=home.name, fetched=fetched, is_new=there is None)
 
 
 def share_evidence(paths: Paths, settings: Settings) -> Synced | None:
@@ -107,10 +111,10 @@ def share_evidence(paths: Paths, settings: Settings) -> Synced | None:
         return None
     with _answering(home, "be read"):
         there = _listing(home)
-        fetched = _fetch(home, paths.lineage, there)
+        fetched = _fetch(home, paths.lineage, there or {})
     with _answering(home, "be written to"):
-        sent = _send(home, paths.lineage, there)
-    return Synced(home=home.name, sent=sent, fetched=fetched)
+        sent = _send(home, paths.lineage, there or {})
+    return Synced(home=home.name, sent=sent, fetched=fetched, is_new=there is None)
 
 
 def _fetch(home: Home, lineage: Path, there: Mapping[str, int]) -> int:
@@ -164,13 +168,18 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
         yield names[start : start + BATCH]
 
 
-def _listing(home: Home) -> dict[str, int]:
-    """Return name -> bytes of all records at a home; what is named otherwise is not ours."""
+def _listing(home: Home) -> dict[str, int] | None:
+    """Return name -> bytes of all records at a home; None where there is no such folder yet.
+
+    What is named otherwise is not ours. A bucket that is not there raises FileNotFoundError.
+    """
     home.fs.invalidate_cache()
     try:
         entries: Sequence[Mapping[str, Any]] = home.fs.ls(home.path, detail=True)
     except FileNotFoundError:
-        return {}
+        if not home.is_local and not home.path.startswith("/"):
+            home.fs.ls(home.path.partition("/")[0])
+        return None
     named = {str(entry["name"]).rpartition("/")[2]: entry for entry in entries}
     return {name: int(entry["size"]) for name, entry in named.items() if NAME.fullmatch(name)}
 

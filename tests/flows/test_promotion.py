@@ -10,12 +10,15 @@ from flows.adapters.registry import MlflowRegistry
 from flows.adapters.tracking import open_run
 from flows.context import load_context
 from tessera_core.audit.lineage import last_override, overrides_of
-from tessera_core.records.files import digest_json
+from tessera_core.records.files import digest_json, write_atomically
 from tessera_core.records.manifest import Manifest
 
 pytestmark = pytest.mark.timeout(180)
 
 Tessera = Callable[..., tuple[int, str, str]]
+
+RECEIPTS = {f"{'a' * 64}.json", f"{'b' * 64}.json"}
+"""What the scored versions stand on, as far as a promotion asks."""
 
 
 @pytest.fixture
@@ -27,6 +30,8 @@ def registry(tessera: Tessera, root: Path, artifact: Path) -> MlflowRegistry:
     tags = {"tessera.model_digest": Manifest.read(artifact).digest}
     for receipt in ("a" * 64, "b" * 64, ""):
         found.register(artifact, {**tags, "tessera.receipt.evaluate": receipt})
+    for name in RECEIPTS:
+        write_atomically(root / "data" / "lineage" / name, b"{}")
     found.set_alias("champion", "1", {})
     return found
 
@@ -37,7 +42,7 @@ def test_the_version_serves_and_name_reason_and_predecessor_are_kept(
     code, said, _ = tessera("promote", "2", "--by", "Ann", "--reason", "seams in version 1")
 
     champion = registry.champion()
-    [path] = (root / "data" / "lineage").glob("*.json")
+    [path] = (p for p in (root / "data" / "lineage").glob("*.json") if p.name not in RECEIPTS)
     record = json.loads(path.read_bytes())
     assert code == 0
     assert "version 2 is champion, before it version 1: Ann decided: seams in version 1" in said
@@ -84,4 +89,20 @@ def test_what_nobody_answers_for_or_could_serve_changes_nothing(
     champion = registry.champion()
     assert champion is not None
     assert champion.version == "1"
-    assert not list((root / "data").glob("lineage/*.json"))
+    assert {path.name for path in (root / "data" / "lineage").iterdir()} == RECEIPTS
+
+
+def test_a_version_of_another_checkout_is_refused_until_what_it_stands_on_is_here(
+    tessera: Tessera, registry: MlflowRegistry, root: Path
+) -> None:
+    (root / "data" / "lineage" / f"{'b' * 64}.json").unlink()
+
+    code, _, complaint = tessera("promote", "2", "--by", "Ann", "--reason", "seams")
+
+    champion = registry.champion()
+    assert code == 2
+    assert "another checkout registered it" in complaint
+    assert "`dvc remote add -d team URL`" in complaint
+    assert champion is not None
+    assert champion.version == "1"
+    assert len(list((root / "data" / "lineage").iterdir())) == 1
