@@ -1,14 +1,13 @@
 """``tessera audit``: what the core verifies, and the pointers of MLflow and DVC beside it."""
 
-import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from flows.context import Context
+from flows.services import mlflow_trouble
 from flows.settings import Settings
 from tessera_core.audit.locks import (
     LOCK_NAME,
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from tessera_core.audit.pixel import PixelReport
 
 REGISTRY: Final = "registry"
-CONNECT_TIMEOUT_S: Final = 3.0
-PORTS: Final = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 SQLITE: Final = "sqlite:///"
 
 
@@ -153,15 +150,7 @@ def _unreachable(settings: Settings) -> str | None:
         # Opening it would make a new one.
         database = Path(uri.removeprefix(SQLITE))
         return None if database.is_file() else f"there is no {database.name}"
-    parts = urlsplit(uri)
-    port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
-    if not parts.hostname or port is None:
-        return None
-    try:
-        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
-    except OSError:
-        return f"{parts.hostname}:{port} does not answer"
-    return None
+    return mlflow_trouble(uri)
 
 
 def _read_registry(context: Context, model_name: str) -> RegistryState:

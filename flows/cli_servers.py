@@ -29,9 +29,11 @@ def add_server_commands(commands: Commands) -> None:
 
 def _ui(chosen: argparse.Namespace) -> int:
     from flows.context import load_context
+    from flows.services import require_servers
     from flows.ui import serve
 
     context = load_context(chosen.root, serves=True)
+    require_servers(context.settings)
     serve(context, prefect_port=chosen.prefect_port, mlflow_port=chosen.mlflow_port)
     return 0
 
@@ -39,9 +41,11 @@ def _ui(chosen: argparse.Namespace) -> int:
 def _schedule(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
     from flows.schedule import schedule
+    from flows.services import require_servers
 
     context = load_context(chosen.root, serves=True)
     require_writable(context.paths.root)
+    require_servers(context.settings)
     schedule(context, port=chosen.prefect_port)
     return 0
 
@@ -49,5 +53,8 @@ def _schedule(chosen: argparse.Namespace) -> int:
 def _prefect(chosen: argparse.Namespace) -> int:
     from flows.context import load_context
     from flows.schedule import run_prefect
+    from flows.services import require_prefect
 
-    return run_prefect(load_context(chosen.root, serves=True), chosen.words)
+    context = load_context(chosen.root, serves=True)
+    require_prefect(context.settings)
+    return run_prefect(chosen.words)

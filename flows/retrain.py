@@ -8,6 +8,7 @@ from flows.context import load_context
 from flows.dataset import dataset
 from flows.release import release
 from flows.reporting import publish_links, summarise
+from flows.services import require_mlflow
 from flows.training import training
 
 
@@ -20,6 +21,7 @@ def retrain(root: str = ".", overrides: list[str] | None = None) -> dict[str, An
         overrides: Settings as ``section.name=value``; they give the run its own workspace.
     """
     chosen = overrides or []
+    require_mlflow(load_context(root, chosen).settings)
     data_versions = dataset(root, chosen)
     data_versions |= training(root, chosen)
     release(root, chosen, data_versions)

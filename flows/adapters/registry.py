@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
+from flows.services import require_mlflow
 from flows.settings import Settings
 from tessera_core.domain.bands import ORBITS
 from tessera_core.errors import ArtifactError
@@ -42,6 +43,7 @@ class MlflowRegistry:
     """Versions and aliases of one registered model."""
 
     def __init__(self, settings: Settings, model_name: str, run_id: str) -> None:
+        require_mlflow(settings)
         self._uri = settings.mlflow_tracking_uri
         self._client = MlflowClient(self._uri, registry_uri=self._uri)
         self._name = model_name
