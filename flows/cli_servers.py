@@ -41,11 +41,13 @@ def _ui(chosen: argparse.Namespace) -> int:
 def _schedule(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
     from flows.schedule import schedule
-    from flows.services import require_servers
+    from flows.services import require_locked, require_servers
 
     context = load_context(chosen.root, serves=True)
     require_writable(context.paths.root)
     require_servers(context.settings)
+    if context.settings.prefect_api_url:
+        require_locked(context.settings.prefect_api_url)
     schedule(context, port=chosen.prefect_port)
     return 0
 

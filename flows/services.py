@@ -80,6 +80,27 @@ def prefect_trouble(url: str) -> str | None:
     return None
 
 
+def require_locked(url: str) -> None:
+    """Refuse to work for a Prefect server that takes orders from everybody.
+
+    Raises:
+        TesseraError: It answers without a password.
+    """
+    import httpx
+
+    try:
+        answer = httpx.post(f"{url.rstrip('/')}/flows/filter", json={}, timeout=TIMEOUT_S)
+    except httpx.HTTPError:
+        return  # It answered us a moment ago, and will say itself what is wrong.
+    if answer.status_code == 200:
+        raise TesseraError(
+            f"{_shown(url)} obeys anybody who reaches it, and so would a worker: end it and run "
+            "`tessera schedule` without PREFECT_API_URL, or give it a password in "
+            "PREFECT_SERVER_API_AUTH_STRING. Where the network keeps others out, "
+            "`tessera prefect worker start --pool tessera` works for it all the same"
+        )
+
+
 def mlflow_trouble(uri: str) -> str | None:
     """Return why MLflow's server, or the one of its database, cannot be asked, or None."""
     if is_server(uri):

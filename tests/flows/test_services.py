@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.services import mlflow_trouble, prefect_trouble
+from flows.services import mlflow_trouble, prefect_trouble, require_locked
+from tessera_core.errors import TesseraError
 
 LIMIT_S = 60
 """Their own clients would go on for minutes."""
@@ -85,6 +86,16 @@ def test_trouble_is_told_in_a_few_words(
     assert told is not None
     assert told.startswith(address)
     assert why in told
+
+
+def test_no_worker_is_started_for_a_server_that_obeys_anybody() -> None:
+    with (
+        answering(200, b"[]") as address,
+        pytest.raises(TesseraError, match="obeys anybody who reaches it, and so would a worker"),
+    ):
+        require_locked(address)
+    with answering(401, b"{}") as address:
+        require_locked(address)
 
 
 def test_an_mlflow_server_that_answers_is_no_trouble() -> None:
