@@ -288,10 +288,12 @@ def _compare(chosen: argparse.Namespace) -> int:
 def _promote(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
     from flows.evidence import evidence_of_team
+    from flows.services import require_mlflow
     from flows.versions import lacks_champion, promote
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
+    require_mlflow(context.settings)
     with context.alone_with("registry"), evidence_of_team(context):
         say(promote(context, chosen.version, by=chosen.by, reason=chosen.reason))
     if lacks_champion(context):
@@ -304,9 +306,11 @@ def _import_weights(chosen: argparse.Namespace) -> int:
 
     from flows.context import load_context, require_writable
     from flows.models import import_weights, parse_shapes
+    from flows.services import require_mlflow
 
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
+    require_mlflow(context.settings)
     stated = parse_shapes(chosen.shape)
     version, folder, notes = import_weights(
         context, Path(chosen.file), chosen.family, chosen.name, stated
@@ -354,11 +358,13 @@ def _embed(chosen: argparse.Namespace) -> int:
 
 def _retrain(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_questions, require_writable
+    from flows.services import require_servers
 
     # Settings first: Prefect and MLflow read their environment when imported.
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
     require_questions(context)
+    require_servers(context.settings)
     say(f"workspace {context.paths.workspace}")
     from flows.reporting import receipts_of, unchanged
     from flows.retrain import retrain
@@ -374,12 +380,14 @@ def _retrain(chosen: argparse.Namespace) -> int:
 def _sweep(chosen: argparse.Namespace) -> int:
     from flows.context import require_questions, require_writable
     from flows.grid import plan_sweep, require_concurrency
+    from flows.services import require_servers
 
     require_concurrency(chosen.concurrency)
     # Settings first: Prefect and MLflow read their environment when imported.
     plan = plan_sweep(chosen.root, chosen.grid, chosen.overrides)
     require_writable(plan.base.paths.root)
     require_questions(plan.base)
+    require_servers(plan.base.settings)
     say(f"sweep     {len(plan.trials)} trials, data in {plan.base.paths.workspace}")
     from flows.sweep import sweep
 

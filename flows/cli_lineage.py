@@ -138,7 +138,9 @@ def _recall(chosen: argparse.Namespace) -> int:
         say(line)
     if chosen.run:
         from flows.recalling import carry_out
+        from flows.services import require_servers
 
+        require_servers(context.settings)
         with evidence_of_team(context):
             carry_out(context, chosen.what)
     return 0

@@ -29,9 +29,11 @@ def add_server_commands(commands: Commands) -> None:
 
 def _ui(chosen: argparse.Namespace) -> int:
     from flows.context import load_context
+    from flows.services import require_servers
     from flows.ui import serve
 
     context = load_context(chosen.root, serves=True)
+    require_servers(context.settings)
     serve(context, prefect_port=chosen.prefect_port, mlflow_port=chosen.mlflow_port)
     return 0
 
@@ -39,9 +41,13 @@ def _ui(chosen: argparse.Namespace) -> int:
 def _schedule(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
     from flows.schedule import schedule
+    from flows.services import require_locked, require_servers
 
     context = load_context(chosen.root, serves=True)
     require_writable(context.paths.root)
+    require_servers(context.settings)
+    if context.settings.prefect_api_url:
+        require_locked(context.settings.prefect_api_url)
     schedule(context, port=chosen.prefect_port)
     return 0
 
@@ -49,5 +55,8 @@ def _schedule(chosen: argparse.Namespace) -> int:
 def _prefect(chosen: argparse.Namespace) -> int:
     from flows.context import load_context
     from flows.schedule import run_prefect
+    from flows.services import require_prefect
 
-    return run_prefect(load_context(chosen.root, serves=True), chosen.words)
+    context = load_context(chosen.root, serves=True)
+    require_prefect(context.settings)
+    return run_prefect(chosen.words)

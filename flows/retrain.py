@@ -9,6 +9,7 @@ from flows.dataset import dataset
 from flows.evidence import evidence_of_team
 from flows.release import release
 from flows.reporting import publish_links, summarise
+from flows.services import require_mlflow
 from flows.training import training
 
 
@@ -23,6 +24,7 @@ def retrain(root: str = ".", overrides: list[str] | None = None) -> dict[str, An
     chosen = overrides or []
     context = load_context(root, chosen)
     require_questions(context)
+    require_mlflow(context.settings)
     with evidence_of_team(context):
         data_versions = dataset(root, chosen)
         data_versions |= training(root, chosen)

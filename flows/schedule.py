@@ -60,8 +60,8 @@ def schedule(context: Context, *, port: int) -> None:
         wait_for_the_end(processes)
 
 
-def run_prefect(context: Context, words: list[str]) -> int:
-    """Run a command of Prefect's own as the checkout's user; returns its exit code."""
+def run_prefect(words: list[str]) -> int:
+    """Run a command of Prefect's own with our environment; returns its exit code."""
     command = [sys.executable, "-m", "prefect", *words]
     return subprocess.run(command, env=child_environment(), check=False).returncode
 

@@ -1,14 +1,13 @@
 """What a command is about: one way to name a version or an export, in every command."""
 
 import re
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from flows.context import Context
 from flows.parsers import SUBJECT
+from flows.services import mlflow_trouble
 from flows.settings import Settings
 from tessera_core.audit.lineage import receipts_of
 from tessera_core.audit.subject import VERSION, Subject, export_folder, find_export, find_version
@@ -24,8 +23,6 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 MAX_LISTED: Final = 12
 """Names that an error lists where none is close."""
 
-CONNECT_TIMEOUT_S: Final = 3.0
-PORTS: Final = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
 SQLITE: Final = "sqlite:///"
 
 
@@ -113,15 +110,7 @@ def unreachable(settings: Settings) -> str | None:
         # Opening it would make a new one.
         database = Path(uri.removeprefix(SQLITE))
         return None if database.is_file() else f"there is no {database.name}"
-    parts = urlsplit(uri)
-    port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
-    if not parts.hostname or port is None:
-        return None
-    try:
-        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT_S).close()
-    except OSError:
-        return f"{parts.hostname}:{port} does not answer"
-    return None
+    return mlflow_trouble(uri)
 
 
 def _current_export(context: Context) -> Named:
@@ -139,9 +128,6 @@ def _registered(
     context: Context, reference: str, model: str, alias: str | None
 ) -> "RegisteredModel | None":
     """Return the version behind an alias, or behind a model's name alone; None where none is."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     known = f"{reference} is no export, and only the registry knows models by name"
     if alias is not None:
         known = f"{reference} needs the registry"
@@ -150,15 +136,10 @@ def _registered(
         raise InputError(f"{known}, but {why}; {expected}")
     from flows.adapters.registry import MlflowRegistry
 
-    try:
-        registry = MlflowRegistry(context.settings, model, run_id="")
-        if alias is not None:
-            return registry.by_alias(alias)
-        return registry.champion() or registry.newest()
-    except (MlflowException, SQLAlchemyError) as error:
-        raise InputError(
-            f"{known}, which cannot be read ({type(error).__name__}); {expected}"
-        ) from error
+    registry = MlflowRegistry(context.settings, model, run_id="")
+    if alias is not None:
+        return registry.by_alias(alias)
+    return registry.champion() or registry.newest()
 
 
 def _expected(context: Context, reference: str = "") -> str:

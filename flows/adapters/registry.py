@@ -13,6 +13,7 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
 from flows.adapters.remote import NotThereError, connect, garbled, remote_errors
+from flows.services import require_mlflow
 from flows.settings import Settings, sent_once
 from tessera_core.domain.bands import ORBITS
 from tessera_core.errors import ArtifactError, RemoteError
@@ -48,6 +49,7 @@ class MlflowRegistry:
     """
 
     def __init__(self, settings: Settings, model_name: str, run_id: str) -> None:
+        require_mlflow(settings)
         self._uri = settings.mlflow_tracking_uri
         self._client = connect(self._uri)
         self._name = model_name

@@ -13,6 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from flows.adapters.remote import connect
+from flows.services import require_mlflow
 from flows.settings import Settings
 from tessera_core.errors import RemoteError
 
@@ -140,6 +141,7 @@ def open_run(
             one. None leaves it where it is.
         system_metrics: Whether to watch processor, memory, disk, network and GPU meanwhile.
     """
+    require_mlflow(settings)
     client = connect(settings.mlflow_tracking_uri)
     experiment_id = _experiment_id(client, settings, experiment)
     run = _find(client, experiment_id, run_key)
@@ -183,6 +185,7 @@ def find_run(
     settings: Settings, run_key: str, *, experiment: str = EXPERIMENT
 ) -> MlflowTracker | None:
     """Return the tracker of a logical run as it stands, not opened again; None without one."""
+    require_mlflow(settings)
     client = connect(settings.mlflow_tracking_uri)
     known = client.get_experiment_by_name(experiment)
     run = None if known is None else _find(client, known.experiment_id, run_key)

@@ -16,8 +16,10 @@ from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.utils.credentials import read_mlflow_creds
 
 from flows.context import load_context
+from flows.settings import hand_over
 from flows.ui import HOST, start_mlflow, stop, wait_until_ready
 from tessera_core.domain.scores import METRICS
 from tests.pages.chromium import HEIGHT, WIDTH, Page, browse, find_chromium
@@ -57,14 +59,25 @@ def free_port() -> int:
 
 @contextmanager
 def served(root: Path) -> Iterator[str]:
-    """Yield the address of MLflow's pages of a checkout."""
+    """Yield the address of MLflow's pages of a checkout, and let clients of this process in."""
     port = free_port()
-    process = start_mlflow(load_context(root), port)
+    context = load_context(root, serves=True)
+    process = start_mlflow(context, port)
+    login = context.settings.prefect_server_api_auth_string.get_secret_value()
+    user, _, password = login.partition(":")
+    hand_over({"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password})
     try:
         wait_until_ready(f"http://{HOST}:{port}/health", process)
         yield f"http://{HOST}:{port}"
     finally:
         stop(process)
+
+
+def log_in(page: Page, address: str) -> None:
+    """Answer what a browser asks its user once; it shows the password to this server from then."""
+    creds = read_mlflow_creds()
+    page.open(address.replace("http://", f"http://{creds.username}:{creds.password}@") + "/version")
+    page.wait_for("document.readyState == 'complete' && location.protocol == 'http:'")
 
 
 def client_of(address: str) -> MlflowClient:
@@ -142,6 +155,7 @@ def retake(root: Path, folder: Path, comparison: Path | None) -> None:
         sys.exit("no Chromium found; install it first: apt-get install chromium")
     name = load_context(root).config.register.model_name
     with served(root) as address, browse(program) as page:
+        log_in(page, address)
         open_model(page, address, name)
         picture(page, folder / "mlflow-model.png")
         pair = versions_of(address, name)[-2:]

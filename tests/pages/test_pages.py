@@ -10,6 +10,7 @@ from tests.cycle.conftest import make_checkout, tessera
 from tests.pages.chromium import Page, browse, find_chromium
 from tests.pages.mlflow_pages import (
     headline_metrics,
+    log_in,
     open_comparison,
     open_figure,
     open_model,
@@ -41,11 +42,12 @@ def address(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    """A tab."""
+def page(address: str) -> Iterator[Page]:
+    """A tab whose user has logged in."""
     program = find_chromium()
     assert program is not None
     with browse(program) as tab:
+        log_in(tab, address)
         yield tab
 
 
