@@ -29,6 +29,11 @@ OPTICAL: Final = "S2"
 RADAR: Final = "S1"
 ASCENDING: Final = "ascending"
 DESCENDING: Final = "descending"
+TEXTS: Final = ("sensor", "orbit")
+MIN_YEAR: Final = 1972
+MAX_YEAR: Final = 2100
+"""From the first Landsat to a slip of the pen."""
+
 MAX_REFLECTANCE: Final = 65535
 LEAST_BRIGHT: Final = 16
 """No table of reflectance x 10000 is darker than this throughout."""
@@ -74,6 +79,11 @@ def read_long_table(path: Path, labels: Path) -> LongTable:
     owner = np.where(has_label, first[place], -1)
     _require_sense(path, series)
     _require_whole(labels, known, "year")
+    if not MIN_YEAR <= known["year"].min() <= known["year"].max() <= MAX_YEAR:
+        raise RecordError(
+            f"{labels}: year {known['year'].max()} or {known['year'].min()}, expected "
+            f"{MIN_YEAR}..{MAX_YEAR}"
+        )
     day = series["doy"]
     sensor = series["sensor"].astype(str)
     if len(unknown := np.setdiff1d(sensor, [OPTICAL, RADAR])):
@@ -116,7 +126,18 @@ def _read(path: Path, needed: tuple[str, ...]) -> Frame:
                 f"{path}: {table[name].null_count} of {table.num_rows} rows say no {name}; leave "
                 "these rows out"
             )
+    for name in TEXTS if needed is NEEDED else ():
+        if name in table.column_names and not _is_text(table[name].type):
+            raise RecordError(f"{path}: column {name} holds {table[name].type}, expected text")
+    ids = table["pixel_id"].type
+    if not (_is_text(ids) or pa.types.is_integer(ids)):
+        raise RecordError(f"{path}: column pixel_id holds {ids}, expected whole numbers or text")
     return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(value) or pa.types.is_large_string(value))
 
 
 def _require_sense(path: Path, series: Frame) -> None:
@@ -138,7 +159,11 @@ def _require_sense(path: Path, series: Frame) -> None:
 
 def _require_whole(path: Path, columns: Frame, name: str) -> None:
     values = columns[name]
-    if values.dtype.kind not in "iuf" or not (values == np.round(values)).all():
+    if (
+        values.dtype.kind not in "iuf"
+        or not np.isfinite(values).all()
+        or not (values == np.round(values)).all()
+    ):
         raise RecordError(f"{path}: column {name} holds {values.dtype}, expected whole numbers")
 
 

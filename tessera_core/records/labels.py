@@ -220,13 +220,15 @@ def _sample(
         if raster.transform.is_degenerate:
             raise SceneError(f"{_WHAT}{path} has pixels without an area; expected metres")
         inverse = ~raster.transform
-        column = np.floor(inverse.a * x + inverse.b * y + inverse.c).astype(np.int64)
-        row = np.floor(inverse.d * x + inverse.e * y + inverse.f).astype(np.int64)
+        with np.errstate(over="ignore", invalid="ignore"):  # a place of its own making
+            column = np.floor(inverse.a * x + inverse.b * y + inverse.c)
+            row = np.floor(inverse.d * x + inverse.e * y + inverse.f)
         # Other zones are other places: a region may span several.
         inside = (epsg == code) & (row >= 0) & (row < raster.height)
         inside &= (column >= 0) & (column < raster.width)
         if inside.any():
-            sampled[inside] = _values_at(raster, row[inside], column[inside], path)
+            place = row[inside].astype(np.int64), column[inside].astype(np.int64)
+            sampled[inside] = _values_at(raster, *place, path)
     unknown = inside & np.isnan(sampled)
     if nodata is not None:
         unknown |= inside & (sampled == nodata)

@@ -109,7 +109,8 @@ def read_whole(source: Any, name: object) -> npt.NDArray[Any]:
 @contextlib.contextmanager
 def _opened(place: Path | str, driver: str, name: str, **options: Any) -> Iterator[Any]:
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio._err import CPLE_BaseError  # what escapes the library where GDAL's errors do
+    from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
     try:
         with rasterio.Env(**_OPTIONS):
@@ -121,7 +122,7 @@ def _opened(place: Path | str, driver: str, name: str, **options: Any) -> Iterat
                 if np.dtype(source.dtypes[0].replace("_int16", "64")).kind == "c":
                     raise SceneError(f"{name} holds complex numbers, expected real ones")
                 yield source
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError, CRSError, UnicodeDecodeError) as error:
         raise SceneError(
             f"cannot read {name}: {error}; is the file truncated or not a GeoTIFF?"
         ) from error

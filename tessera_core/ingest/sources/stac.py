@@ -160,10 +160,14 @@ class StacScenes:
         if not scl.any():
             return None
         bands = [self._read(item, band.name, grid) for band in S2_BANDS]
-        reflectance = np.stack(bands, axis=-1).astype(np.uint16)
+        codes = _whole(scl, np.iinfo(np.uint8).max, item.asset(SCL_ASSET))
+        named = zip(S2_BANDS, bands, strict=True)
+        most = np.iinfo(np.uint16).max
+        whole = [_whole(values, most, item.asset(band.name)) for band, values in named]
+        reflectance = np.stack(whole, axis=-1).astype(np.uint16)
         if self._removes_offset(item):
             reflectance = remove_offset(reflectance)
-        return OpticalImage(reflectance=reflectance, scl=scl.astype(np.uint8))
+        return OpticalImage(reflectance=reflectance, scl=codes.astype(np.uint8))
 
     def _read_radar(self, items: list[StacItem], grid: TileGrid) -> RadarSeries:
         """Return one mosaic per date of one orbit direction, merged first-valid."""
@@ -243,6 +247,16 @@ def mosaic_day(images: list[OpticalImage]) -> OpticalImage:
     rows, columns = np.indices(best.shape)
     reflectance = np.stack([image.reflectance for image in images])
     return OpticalImage(reflectance=reflectance[best, rows, columns], scl=scl[best, rows, columns])
+
+
+def _whole(values: npt.NDArray[Any], most: int, href: str) -> npt.NDArray[Any]:
+    """Return whole numbers from 0 to ``most``; anything else would be stored as something else."""
+    if values.dtype.kind not in "iu" or not 0 <= int(values.min()) <= int(values.max()) <= most:
+        raise SceneError(
+            f"{href} holds {values.dtype} from {values.min()} to {values.max()}, expected whole "
+            f"numbers of 0 to {most}: reflectance x 10000, scene classes"
+        )
+    return values
 
 
 def _of_tile(items: list[StacItem], ref: TileRef) -> list[StacItem]:

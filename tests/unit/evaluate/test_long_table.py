@@ -95,6 +95,12 @@ def without(frame, name):
             "orbit 'sideways', expected ascending or descending",
         ),
         (None, {**long_labels(NUM), "year": [2017.5] * NUM}, "year holds float64, expected whole"),
+        (None, {**long_labels(NUM), "year": [np.inf] * NUM}, "year holds float64, expected whole"),
+        (None, {**long_labels(NUM), "year": [9999] * NUM}, "year 9999 or 9999, expected 1972.."),
+        (None, {**long_labels(NUM), "pixel_id": [{"a": 1}] * NUM}, "whole numbers or text"),
+        ({**long_series(NUM), "pixel_id": [[1]] * 20}, None, "expected whole numbers or text"),
+        ({**long_series(NUM), "sensor": [b"\xff"] * 20}, None, "sensor holds binary, expected"),
+        ({**long_series(NUM), "orbit": [[1]] * 20}, None, "column orbit holds list"),
         ({**long_series(NUM), "VV": np.full(20, -11.5)}, None, "expected (2 dB + 50) x 200"),
         (
             {**long_series(NUM), **{band.name: np.full(20, 0.3) for band in S2_BANDS}},

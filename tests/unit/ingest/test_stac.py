@@ -1,5 +1,6 @@
 """Scenes of a catalogue become one tile: a mosaic per day, offset removed once, orbits apart."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -414,3 +415,18 @@ def test_exclusions_that_nothing_has_are_told_and_the_others_not(tmp_path):
     for name in ("july", "N0400", ref.name):
         source = open_scenes(tmp_path / name, [JUNE, later], exclude=(name,))
         assert source.remarks() == []
+
+
+@pytest.mark.parametrize(
+    "values", [np.float32(0.3), np.int16(-5), np.int32(70_000), np.float32("nan")]
+)
+@pytest.mark.parametrize("key", ["B04", "SCL"])
+def test_numbers_that_would_be_stored_as_others_are_refused(tmp_path, key, values):
+    wrong = np.full((6, 8) if key == "B04" else (3, 4), values)
+    scene = replace(JUNE, rasters={**JUNE.rasters, key: wrong}, nodata=0)
+    source = open_scenes(tmp_path, [scene])
+
+    with pytest.raises(
+        SceneError, match=rf"{key}\.tif holds {wrong.dtype} from .*, expected whole"
+    ):
+        source.read(source.tiles()[0])

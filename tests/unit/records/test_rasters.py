@@ -1,5 +1,7 @@
 """A raster is opened as GeoTIFF or JPEG 2000 and by its own bytes alone, whoever reads it."""
 
+import contextlib
+import random
 import re
 from pathlib import Path
 
@@ -223,6 +225,22 @@ def test_a_raster_that_claims_more_pixels_than_fit_is_refused(tmp_path):
     for reader in ("ingest, region of interest", "labels, whole"):
         with pytest.raises(SceneError, match=r"x\.tif has 1000000 x 1000000 pixels where"):
             READERS[reader](tmp_path / "x.tif")
+
+
+@pytest.mark.filterwarnings("ignore")  # of what the damage means
+@pytest.mark.parametrize("driver", ["GTiff", "COG", "JP2OpenJPEG"])
+def test_a_damaged_raster_is_read_or_refused(path, tmp_path, driver):
+    whole = tmp_path / ("whole.jp2" if driver.startswith("JP2") else "whole.tif")
+    copy(str(path), str(whole), driver=driver)
+    content, draw = whole.read_bytes(), random.Random(7)
+    for _ in range(60):
+        damaged = bytearray(content)
+        for _ in range(draw.choice([1, 1, 2, 4])):
+            damaged[draw.randrange(4, min(len(content), 700))] = draw.choice([0, 1, 255, 128])
+        (tmp_path / "x.tif").write_bytes(damaged)
+        for read in READERS.values():
+            with contextlib.suppress(SceneError):
+                read(tmp_path / "x.tif")
 
 
 def test_a_raster_of_complex_numbers_is_refused(tmp_path):
