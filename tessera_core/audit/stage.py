@@ -54,7 +54,7 @@ def audit_workspace(config: "PlatformConfig", paths: Paths) -> AuditReport:
         raise RecordError(
             f"there is no export to audit: {path} is missing; run `tessera export` first"
         )
-    start = digest_file(path, paths.root).sha256
+    start = digest_file(path, paths.workspace).sha256
     return verify_chain(
         start, paths, require_sources=config.audit.require_sources,
         data=data_folders(config, paths.root),

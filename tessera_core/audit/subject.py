@@ -154,7 +154,7 @@ def _latest(receipts: dict[str, Receipt], paths: Paths) -> str:
     for stage in {receipt.stage for receipt in receipts.values()}:
         current = paths.receipt(stage)
         if current.is_file():
-            digest = digest_file(current, paths.root).sha256
+            digest = digest_file(current, current.parent).sha256
             if digest in receipts:
                 return digest
     return min(receipts)
