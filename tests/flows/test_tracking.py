@@ -50,6 +50,23 @@ def test_the_same_logical_run_is_reopened_never_doubled(settings: Settings) -> N
     assert found[0].data.tags[KEY_TAG] == "key"
 
 
+def test_a_finished_run_that_learns_nothing_new_is_left_as_it_was(settings: Settings) -> None:
+    def tell() -> None:
+        with open_run(settings, "key", "run", parent="above", system_metrics=True) as run:
+            run.log_params({"a": 1})
+            run.set_tags({"tag": "value"})
+            run.log_dataset("shards", "ab" * 32, {"num_pixels": 3})
+
+    tell()
+    before = runs_of(settings)[0].to_dictionary()
+    tell()
+    with pytest.raises(RuntimeError, match="stopped"), open_run(settings, "key", "run"):
+        raise RuntimeError("stopped")
+
+    assert runs_of(settings)[0].to_dictionary() == before
+    assert before["info"]["status"] == "FINISHED"
+
+
 def test_parameters_are_logged_once_and_long_ones_cut(settings: Settings) -> None:
     with open_run(settings, "key", "run") as tracker:
         tracker.log_params({"a": 1, "long": "x" * 9000})
