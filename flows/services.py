@@ -5,7 +5,8 @@ Their own clients try again for minutes, and then show where in them they failed
 
 import functools
 import socket
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from flows.settings import Settings, is_server
@@ -121,10 +122,13 @@ def _mlflow_server_trouble(uri: str) -> str | None:
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
+    # MLflow states no types for these two.
+    creds_of: Callable[..., Any] = get_default_host_creds
+    ask: Callable[..., Any] = http_request
     try:
         # As its client asks, with the same passwords and certificates, but once.
-        answer = http_request(
-            get_default_host_creds(uri), "/api/2.0/mlflow/experiments/search", "GET",
+        answer = ask(
+            creds_of(uri), "/api/2.0/mlflow/experiments/search", "GET",
             params={"max_results": 1}, max_retries=0, timeout=TIMEOUT_S, raise_on_status=False,
         )  # fmt: skip
     except (MlflowException, OSError) as error:
