@@ -229,6 +229,8 @@ def _by_rule(registers: Mapping[str, Receipt]) -> Iterator[_Decision]:
         before: tuple[str | None, ...] | None = None
         if alias == CHALLENGER:
             before = (after,)
+        elif "before" in facts:
+            before = (facts["before"],)  # receipts of earlier code do not say it
         elif not facts.get("evidence"):
             before = (None, version)  # nothing was compared: it was the first, or served already
         yield _Decision(

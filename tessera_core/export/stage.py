@@ -102,7 +102,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     if config.export.bfloat16:
         artifact = artifact.in_bfloat16()
     samples = Manifest.read(paths.samples)
-    identity = {
+    identity: dict[str, Any] = {
         "model_digest": champion.model_digest,
         "samples_digest": samples.digest,
         "settings": config.section("export"),

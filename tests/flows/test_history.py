@@ -78,7 +78,7 @@ ORDERS = {
         [
             ("rule", 1, 1, "challenger", None, False),
             ("person", 1, 1, None),
-            ("rule", 1, 1, "champion", 1, False),
+            ("rule", 1, 1, "champion", 1, False, "1"),
         ],
         {"champion": "1"},
     ),
@@ -98,9 +98,11 @@ ORDERS = {
 def test_the_last_decision_is_found_without_any_clock(told: Told, events, expected) -> None:
     for number, event in enumerate(events):
         if event[0] == "rule":
-            _, version, seed, alias, champion, compared = event
+            _, version, seed, alias, champion, compared, *met = event
             served = None if champion is None else (champion, champion)
-            told.decide(seed, version, alias, served, f"reason {number}", compared=compared)
+            told.decide(
+                seed, version, alias, served, f"reason {number}", compared=compared, met=tuple(met)
+            )
         else:
             _, version, seed, before = event
             told.override(seed, version, before, f"Ann {number}")

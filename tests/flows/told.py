@@ -85,7 +85,7 @@ class Told:
 
     def decide(
         self, seed: int, version: int, alias: str, champion: tuple[int, int] | None, reason: str,
-        *, compared: bool = False,
+        *, compared: bool = False, met: tuple[str | None, ...] = (),
     ) -> str:  # fmt: skip
         """Write a decision; ``champion`` is version and seed of who serves afterwards, if any."""
         paths, served = self.paths(seed), None
@@ -100,6 +100,8 @@ class Told:
             "evidence": {"comparison": "a" * 64} if compared else {},
             "rule": {"model_name": "tessera"},
         }
+        if met:
+            record["before"] = met[0]
         files = {"registration.json": canonical_json(record), "card.md": b"card"}
         self._seal(paths.registration, "registration", files)
         own = self.scored[seed]
