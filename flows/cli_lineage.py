@@ -39,7 +39,7 @@ def _add_attest(
     )
     text = "verify attestations against a public key; exit 3 when anything is forged"
     parser = add_command(commands, argparse.ArgumentParser(add_help=False), "verify", text, _verify)
-    parser.add_argument("folder", help="a folder that `tessera attest` wrote")
+    parser.add_argument("folder", help="a folder that `tessera attest` wrote, in data/attestations")
     parser.add_argument("--public-key", required=True, metavar="FILE", help="Ed25519 key (PEM)")
     parser.add_argument(
         "--artifact", metavar="DIR", help="folder of the model or export, compared file by file"
@@ -112,7 +112,13 @@ def _verify(chosen: argparse.Namespace) -> int:
 
     from tessera_core.attest.folder import verify_attestations
     from tessera_core.attest.signing import read_public_key
+    from tessera_core.errors import InputError
 
+    if not Path(chosen.folder).is_dir():
+        raise InputError(
+            f"{chosen.folder} is no folder; expected one that `tessera attest` wrote, as "
+            "data/attestations/NAME-DIGEST"
+        )
     key = read_public_key(Path(chosen.public_key))
     artifact = chosen.artifact and Path(chosen.artifact)
     for line in verify_attestations(Path(chosen.folder), key, artifact):

@@ -10,7 +10,8 @@ from typing import Any, Final
 from tessera_core.attest.intoto import BUILDER_ID
 from tessera_core.attest.subject import Subject
 from tessera_core.audit.certificate import HTML_NAME, JSON_NAME
-from tessera_core.records.files import digest_file, read_json
+from tessera_core.errors import RecordError
+from tessera_core.records.files import digest_file
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import DIGITS_OF_NAME, Paths
 
@@ -71,8 +72,13 @@ def _certificate(subject: Subject, paths: Paths) -> dict[str, bytes]:
     """Return the certificate where the last audit was of this export and is as it was written."""
     if not (paths.audit / MANIFEST_NAME).is_file():
         return {}
-    manifest = Manifest.read(paths.audit)
-    if read_json(paths.audit / MANIFEST_NAME)["facts"].get("export_receipt") != subject.start:
+    try:
+        manifest = Manifest.read(paths.audit)
+    except RecordError as error:
+        raise RecordError(
+            f"{error}; delete the folder, `tessera retrain` writes it again"
+        ) from error
+    if manifest.facts.get("export_receipt") != subject.start:
         return {}
     listed = {file.path: file.sha256 for file in manifest.files}
     return {

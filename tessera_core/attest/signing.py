@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,7 +96,7 @@ def open_envelope(envelope: Any, key: Ed25519PublicKey) -> bytes:
             str(each["keyid"]): base64.b64decode(each["sig"], validate=True)
             for each in envelope["signatures"]
         }
-    except (KeyError, TypeError, binascii.Error):
+    except (KeyError, TypeError, ValueError):
         raise GateError("is no DSSE envelope") from None
     if kind != PAYLOAD_TYPE:
         raise GateError(f"holds {kind!r}, expected {PAYLOAD_TYPE!r}")

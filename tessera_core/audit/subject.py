@@ -143,7 +143,9 @@ def _known_versions(model_name: str, known: set[str], registered: Iterable[Recei
     if known:
         return f"expected one of {', '.join(sorted(known, key=lambda each: (len(each), each)))}"
     models = sorted({str(receipt.facts.get("model_name")) for receipt in registered})
-    return f"no model is called {model_name}, but {' and '.join(models) or 'none is known at all'}"
+    if not models:
+        return "no version is known here at all; `tessera retrain` makes one"
+    return f"no model is called {model_name}, but {' and '.join(models)}"
 
 
 def _latest(receipts: dict[str, Receipt], paths: Paths) -> str:

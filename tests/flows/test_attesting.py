@@ -233,3 +233,29 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(world, capsys):
     complaint = capsys.readouterr().err
     assert "OPENLINEAGE_API_KEY" in complaint
     assert "hush" not in complaint
+
+
+def test_verify_says_what_it_wants_where_a_version_is_named(world, keys, capsys):
+    assert main(["verify", "tessera/2", "--public-key", str(keys[1])]) == 2
+
+    assert "expected one that `tessera attest` wrote" in capsys.readouterr().err
+
+
+def test_a_certificate_that_cannot_be_read_is_told_with_what_to_do(world, capsys):
+    world.paths.audit.mkdir(parents=True)
+    (world.paths.audit / "manifest.json").write_bytes(b"\xff" * 20)
+
+    attest(world, EXPORT, expect=2)
+
+    assert "delete the folder, `tessera retrain` writes it again" in capsys.readouterr().err
+
+
+def test_an_envelope_that_is_none_is_named(world, keys, capsys):
+    [folder] = attest(world, "2", "--key", str(keys[0]))
+    bundle = folder / "bundle.intoto.jsonl"
+    for line in ('{"payloadType": 1, "payload": "\\u00e9", "signatures": []}', "[]", "5", "{"):
+        number = len(bundle.read_bytes().splitlines())
+        bundle.write_text(f"{line}\n" * number, encoding="utf-8")
+
+        assert main(["verify", str(folder), "--public-key", str(keys[1])]) in (2, 3)
+        assert "bundle.intoto.jsonl" in capsys.readouterr().err
