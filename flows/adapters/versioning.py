@@ -51,7 +51,8 @@ def version_outputs(paths: Paths, stages: Sequence[str]) -> dict[str, str]:
 def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     """Bring contents from DVC's remote into its cache, as far as the remote has them.
 
-    Whoever asked looks into the cache afterwards, so nothing is said of what is not there.
+    Whoever asked looks into the cache afterwards, so nothing is said of what is not there. A
+    remote that does not answer is told as a warning: it may have had it.
 
     Args:
         root: The checkout; nothing happens where it is no DVC repository, or has no remote.
@@ -66,7 +67,7 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     try:
         with Repo(str(root)) as repo:
             repo.cloud.pull([HashInfo("md5", file.md5) for file in files])
-    except (NotDvcRepoError, NoRemoteError):
+    except (NotDvcRepoError, NoRemoteError, FileNotFoundError):
         return
     except Exception as error:  # each kind of remote has errors of its own; it may be away
         logging.getLogger(__name__).warning("DVC's remote could not be asked: %s", error)
