@@ -196,7 +196,10 @@ def _locate(
             f"the content that {witness} of an earlier run names is in no workspace, not in "
             "data/lineage and not in DVC's cache"
         )
-        fetch = "`dvc fetch --all-commits` brings earlier content back from the remote"
+        fetch = (
+            "`dvc push` where it was made, or `dvc fetch --all-commits` here, brings earlier "
+            "content back from the remote"
+        )
         return found, [] if found else [_block(name, problem, fetch)]
     if evidence.holds(place, entry.sha256):
         return place, []
