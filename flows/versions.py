@@ -131,9 +131,7 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
         "by": by.strip(),
         "reason": reason.strip(),
     }
-    if last is not None and Override.from_dict(record) == replace(
-        overrides[last], previous=last
-    ):
+    if last is not None and Override.from_dict(record) == replace(overrides[last], previous=last):
         # Written down, and the alias has not moved: this finishes it.
         record["previous"] = overrides[last].previous
     digest = digest_json(record)

@@ -120,7 +120,9 @@ class MlflowRegistry:
     def hold_number(self, tags: Mapping[str, str]) -> RegisteredModel:
         """Make a version without an artifact: its content is gone, its number and tags are not."""
         run_id = self._run_id or None
-        return self._create(f"runs:/{run_id}/lost", run_id, tags)
+        # A server refuses a source in a run that it cannot find.
+        source = f"runs:/{run_id}/lost" if run_id else "lost://nothing/model"
+        return self._create(source, run_id, tags)
 
     def skip_number(self) -> str:
         """Use up a number that stands for no version any more, and return it."""

@@ -67,9 +67,7 @@ def _shared_numbers(
 
     An older registry that was restored gives a number again; every reference to it is ambiguous.
     """
-    names = {
-        each.facts.get("model_name") for each in receipts.values() if each.stage == "register"
-    }
+    names = {each.facts.get("model_name") for each in receipts.values() if each.stage == "register"}
     known: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for digest, receipt in receipts_of("register", paths.lineage).items() if names else ():
         for role in ("candidate", "champion"):
