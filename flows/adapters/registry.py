@@ -8,7 +8,6 @@ from typing import Any, Final
 import mlflow
 import numpy as np
 import numpy.typing as npt
-from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
@@ -82,7 +81,7 @@ class MlflowRegistry:
     def note_reached(self, number: int) -> None:
         """Remember that numbers up to this one were given, whether or not versions have them."""
         if self.reached() < number:
-            _require_model(self._client, self._name)
+            self._require_model()
             self._client.set_registered_model_tag(self._name, REACHED_TAG, str(number))
             if self.reached() < number:
                 raise self._garbled("set_registered_model_tag", f"{REACHED_TAG} is not {number}")
@@ -241,7 +240,7 @@ class MlflowRegistry:
         self, source: str, run_id: str | None, tags: Mapping[str, str], model_id: str | None = None
     ) -> RegisteredModel:
         """Make a version; asked once only, since a lost answer may hide one that was made."""
-        _require_model(self._client, self._name)
+        self._require_model()
         with sent_once():
             made = self._client.create_model_version(
                 self._name, source=source, run_id=run_id, tags=dict(tags), model_id=model_id,
@@ -249,6 +248,11 @@ class MlflowRegistry:
             )  # fmt: skip
         self._require_version(made, "create_model_version")
         return _describe(made)
+
+    def _require_model(self) -> None:
+        """Create the registered model where there is none."""
+        if self._model() is None:
+            self._client.create_registered_model(self._name)
 
     def _require_version(self, found: Any, call: str) -> None:
         """Refuse what is no version of this model."""
@@ -288,14 +292,6 @@ def _example(artifact: Path) -> Any:
 def _rows(flat: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> list[list[int]]:
     """Return one flat list per d-pixel."""
     return [part.reshape(-1).tolist() for part in np.split(flat, offsets[1:-1])]
-
-
-def _require_model(client: MlflowClient, name: str) -> None:
-    """Create a registered model where there is none."""
-    try:
-        client.get_registered_model(name)
-    except NotThereError:
-        client.create_registered_model(name)
 
 
 def _describe(version: Any) -> RegisteredModel:

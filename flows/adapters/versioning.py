@@ -61,7 +61,7 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
         RemoteError: The remote failed, so nobody knows what it has.
     """
     from dvc.config import NoRemoteError
-    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
 
@@ -74,7 +74,7 @@ def fetch_contents(root: Path, files: Sequence[FileDigest]) -> None:
     except FileNotFoundError as error:
         logging.getLogger(__name__).debug("DVC's remote does not have it: %s", error)
         return
-    except (DvcException, OSError) as error:
+    except Exception as error:  # each kind of remote has errors of its own
         raise _remote_failed(str(error) or type(error).__name__) from error
     if fetched.failed:
         raise _remote_failed(f"it has {len(fetched.failed)} file(s) that could not be copied")

@@ -121,7 +121,7 @@ def test_a_registry_that_keeps_silent_is_not_one_without_a_champion(
         MlflowRegistry(settings, name, run_id="").champion()
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", ["broken", "an empty object", "a lost answer"])
 def test_no_order_is_taken_for_done_and_the_same_order_again_does_it(
     server: FaultyServer, settings: Settings, fault: str
 ) -> None:
