@@ -8,7 +8,6 @@ from typing import Any, Final
 import mlflow
 import numpy as np
 import numpy.typing as npt
-from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
@@ -84,7 +83,7 @@ class MlflowRegistry:
     def note_reached(self, number: int) -> None:
         """Remember that numbers up to this one were given, whether or not versions have them."""
         if self.reached() < number:
-            _require_model(self._client, self._name)
+            self._require_model()
             self._client.set_registered_model_tag(self._name, REACHED_TAG, str(number))
             if self.reached() < number:
                 raise self._garbled("set_registered_model_tag", f"{REACHED_TAG} is not {number}")
@@ -122,7 +121,9 @@ class MlflowRegistry:
     def hold_number(self, tags: Mapping[str, str]) -> RegisteredModel:
         """Make a version without an artifact: its content is gone, its number and tags are not."""
         run_id = self._run_id or None
-        return self._create(f"runs:/{run_id}/lost", run_id, tags)
+        # A server refuses a source in a run that it cannot find.
+        source = f"runs:/{run_id}/lost" if run_id else "lost://nothing/model"
+        return self._create(source, run_id, tags)
 
     def skip_number(self) -> str:
         """Use up a number that stands for no version any more, and return it."""
@@ -241,7 +242,7 @@ class MlflowRegistry:
         self, source: str, run_id: str | None, tags: Mapping[str, str], model_id: str | None = None
     ) -> RegisteredModel:
         """Make a version; asked once only, since a lost answer may hide one that was made."""
-        _require_model(self._client, self._name)
+        self._require_model()
         with sent_once():
             made = self._client.create_model_version(
                 self._name, source=source, run_id=run_id, tags=dict(tags), model_id=model_id,
@@ -249,6 +250,11 @@ class MlflowRegistry:
             )  # fmt: skip
         self._require_version(made, "create_model_version")
         return _describe(made)
+
+    def _require_model(self) -> None:
+        """Create the registered model where there is none."""
+        if self._model() is None:
+            self._client.create_registered_model(self._name)
 
     def _require_version(self, found: Any, call: str) -> None:
         """Refuse what is no version of this model."""
@@ -288,14 +294,6 @@ def _example(artifact: Path) -> Any:
 def _rows(flat: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> list[list[int]]:
     """Return one flat list per d-pixel."""
     return [part.reshape(-1).tolist() for part in np.split(flat, offsets[1:-1])]
-
-
-def _require_model(client: MlflowClient, name: str) -> None:
-    """Create a registered model where there is none."""
-    try:
-        client.get_registered_model(name)
-    except NotThereError:
-        client.create_registered_model(name)
 
 
 def _describe(version: Any) -> RegisteredModel:

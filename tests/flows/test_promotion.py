@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from flows.adapters.registry import MlflowRegistry
 from flows.adapters.tracking import open_run
@@ -106,3 +107,28 @@ def test_a_version_of_another_checkout_is_refused_until_what_it_stands_on_is_her
     assert champion is not None
     assert champion.version == "1"
     assert len(list((root / "data" / "lineage").iterdir())) == 1
+
+
+@pytest.mark.parametrize("call", ["set_model_version_tag", "set_registered_model_alias"])
+def test_a_promotion_that_is_interrupted_is_finished_by_the_same_words(
+    tessera: Tessera, registry: MlflowRegistry, root: Path, call: str
+) -> None:
+    words = ("promote", "2", "--by", "Ann", "--reason", "seams in version 1")
+    with pytest.MonkeyPatch.context() as patch:
+        # As if the process had ended there.
+        patch.setattr(MlflowClient, call, _interrupted)
+        assert tessera(*words)[0] == 130
+    before = registry.champion()
+
+    code, said, _ = tessera(*words)
+
+    champion = registry.champion()
+    overrides = overrides_of(root / "data" / "lineage")
+    assert (before and before.version, champion and champion.version) == ("1", "2")
+    assert (code, len(overrides)) == (0, 1)
+    assert "version 2 is champion, before it version 1" in said
+    assert registry.tags()["2"]["tessera.receipt.override"] == next(iter(overrides))
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from flows.adapters.registry import MlflowRegistry
 from flows.adapters.tracking import find_run_id
 from flows.context import load_context
 from flows.models import find_model
 from flows.reporting import training_of
+from tessera_core.errors import RecordError
 from tessera_core.records.receipt import Receipt
+from tessera_core.register.decided import read_decided, require_known_registry
 from tests.flows.told import Told
 
 pytestmark = pytest.mark.timeout(300)
@@ -165,3 +168,19 @@ def test_without_receipts_nothing_is_pretended(tessera: Tessera) -> None:
 
     assert code == 2
     assert "holds no receipt" in complaint
+
+
+def test_a_version_that_was_deleted_holds_nothing_up_once_it_is_known(
+    tessera: Tessera, pruned: Told, root: Path
+) -> None:
+    assert tessera("rebuild-tracking")[0] == 0
+    registry = MlflowRegistry(load_context(root).settings, "tessera", run_id="")
+    decided = read_decided("tessera", root / "data" / "lineage")
+    registry.delete("2")
+    with pytest.raises(RecordError, match="up to version 2, the registry only up to 1"):
+        require_known_registry("tessera", decided, registry.listed(), registry.reached())
+
+    assert tessera("rebuild-tracking")[0] == 0
+
+    assert [each.version for each in registry.listed()] == ["1"]
+    require_known_registry("tessera", decided, registry.listed(), registry.reached())

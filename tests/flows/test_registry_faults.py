@@ -11,11 +11,15 @@ from mlflow import MlflowClient
 
 from flows.adapters.registry import MlflowRegistry
 from flows.adapters.tracking import open_run
+from flows.auditing import registry_findings
+from flows.context import load_context
 from flows.settings import RETRIES, Settings
+from tessera_core.audit.report import Grade
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RemoteError
 from tessera_core.ports import NullTracker, Ports, map_serially
 from tessera_core.register import stage
+from tests.flows.conftest import run_in
 from tests.flows.faulty_mlflow import FAULTS, SILENCE, FaultyServer, faulty_mlflow
 from tests.unit.register.built import Workshop
 
@@ -46,9 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyServer]:
 
 @pytest.fixture
 def settings(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """A client that gives up soon."""
+    """A client that asks once."""
     monkeypatch.setenv(RETRIES, "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     yield Settings().model_copy(update={"mlflow_tracking_uri": server.address})
     server.spoil(0, "")
 
@@ -107,17 +110,18 @@ def test_no_question_takes_a_spoilt_answer_for_an_answer(
 
 
 def test_a_registry_that_keeps_silent_is_not_one_without_a_champion(
-    server: FaultyServer, settings: Settings
+    server: FaultyServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"model-{next(NAMES)}"
     two_versions(server, name)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     server.spoil(1, SILENCE)
 
     with pytest.raises(RemoteError, match="timed out"):
         MlflowRegistry(settings, name, run_id="").champion()
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", ["broken", "an empty object", "a lost answer"])
 def test_no_order_is_taken_for_done_and_the_same_order_again_does_it(
     server: FaultyServer, settings: Settings, fault: str
 ) -> None:
@@ -160,6 +164,42 @@ def test_a_version_whose_answer_was_lost_is_not_made_twice_by_a_retry(
     assert found is not None
     assert found.version == "3"
     assert len(registry.listed()) == 3
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "an empty object"])
+def test_a_command_says_in_one_sentence_that_the_registry_failed_and_changes_nothing(
+    server: FaultyServer, settings: Settings, root: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, fault: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    name = f"model-{next(NAMES)}"
+    client = two_versions(server, name)
+    chosen = ("--set", f"register.model_name={name}")
+    promote = ("promote", "2", "--by", "Ann", "--reason", "seams", *chosen)
+    for words in (promote, ("audit", f"{name}@champion", *chosen)):
+        server.spoil(1, fault)
+        code, _, complaint = run_in(root, capsys, *words)
+
+        assert code == 1
+        assert "Traceback" not in complaint
+        assert f"MLflow at {server.address} gave no usable answer" in " ".join(complaint.split())
+
+    assert client.get_registered_model(name).aliases["champion"] == "1"
+    assert not list(root.glob("data/lineage/*.json"))
+
+
+def test_an_audit_warns_that_it_could_not_compare(
+    server: FaultyServer, settings: Settings, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    name = f"model-{next(NAMES)}"
+    two_versions(server, name)
+    server.spoil(1, "forbidden")
+
+    (finding,) = registry_findings(load_context(root), name)
+
+    assert finding.grade is Grade.WARN
+    assert finding.problem.startswith("it was not compared with the receipts: MLflow at")
 
 
 def challenged(server: FaultyServer, settings: Settings, root: Path, repo: Path) -> Workshop:

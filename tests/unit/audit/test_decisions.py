@@ -84,3 +84,17 @@ def test_a_missing_evaluation_blocks(tmp_path):
     problems = [finding.problem for finding in audit(run).of(Grade.BLOCK)]
 
     assert "it names no receipt of evaluate" in problems
+
+
+def test_one_number_for_two_models_blocks_and_names_both(run):
+    workspace = run.root / "data" / "runs" / "another"
+    other = Run(root=run.root, workspace=workspace, mark="another")
+    other.prepare()
+    other.train()
+    served = Manifest.read(other.paths.model).digest
+    other.record("register", ("pretrain", "evaluate"), [], other.decision(other, served))
+
+    found = {each.artefact: each for each in audit(run).of(Grade.BLOCK)}
+    finding = found["version 1 of tessera"]
+    assert served[:12] in finding.problem
+    assert "knows 2 models by this number" in finding.problem
