@@ -9,7 +9,7 @@ from flows.adapters.evidence import HOW_TO_JOIN, Synced, fetch_evidence, share_e
 from flows.adapters.versioning import fetch_contents
 from flows.console import complain, note
 from flows.context import Context
-from tessera_core.errors import EvidenceError, InputError, RecordError, RemoteError
+from tessera_core.errors import InputError, RecordError, RemoteError
 from tessera_core.records.content import Contents
 from tessera_core.records.files import FileDigest, digest_file, read_json
 from tessera_core.records.lineage import read_lineage
@@ -25,7 +25,7 @@ def evidence_of_team(context: Context) -> Iterator[None]:
     what it stands on. The decision holds even if it cannot be sent, which is then said.
 
     Raises:
-        EvidenceError: The team's home of evidence does not answer, so nothing was decided.
+        RemoteError: The team's home of evidence does not answer, so nothing was decided.
         RecordError: A record there was changed.
     """
     _tell(share_evidence(context.paths, context.settings))
@@ -34,7 +34,7 @@ def evidence_of_team(context: Context) -> Iterator[None]:
     finally:
         try:
             _tell(share_evidence(context.paths, context.settings))
-        except (EvidenceError, InputError, OSError) as error:
+        except (RemoteError, InputError, OSError) as error:
             complain(
                 f"WARNING: what was just done is recorded here, but not yet where the team looks: "
                 f"{error}. `tessera sync` sends it, and so does the next run"
@@ -57,7 +57,7 @@ def bring_evidence_or_warn(context: Context) -> None:
     """
     try:
         bring_evidence(context)
-    except EvidenceError as error:
+    except RemoteError as error:
         complain(f"WARNING: this looks at the lineage of this checkout alone: {error}")
 
 
@@ -66,7 +66,7 @@ def sync(context: Context) -> str:
 
     Raises:
         InputError: There is no place that the checkouts of a team share.
-        EvidenceError: It does not answer.
+        RemoteError: It does not answer.
         RecordError: A record there was changed.
     """
     synced = share_evidence(context.paths, context.settings)

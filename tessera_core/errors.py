@@ -50,10 +50,6 @@ class GateError(TesseraError):
     exit_code = 3
 
 
-class EvidenceError(TesseraError):
-    """The home of the team's evidence does not answer, so what it knows is not known here."""
-
-
 class TrainingError(TesseraError, RuntimeError):
     """Training cannot go on: a loss that is not finite, a collapsed representation."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from flows.settings import Settings
-from tessera_core.errors import EvidenceError, RecordError, TesseraError
+from tessera_core.errors import RecordError, RemoteError, TesseraError
 from tessera_core.records.files import write_atomically
 from tessera_core.records.paths import Paths
 from tessera_core.records.superseded import FOLDER as STAMPS
@@ -81,7 +81,7 @@ def find_home(root: Path, settings: Settings) -> Home | None:
     checkout, which no other reaches, or one that cannot be listed.
 
     Raises:
-        EvidenceError: The remote is of a kind whose library is not installed, or is misspelt.
+        RemoteError: The remote is of a kind whose library is not installed, or is misspelt.
     """
     if settings.tessera_evidence:
         return _stated(settings.tessera_evidence, root)
@@ -92,7 +92,7 @@ def fetch_evidence(paths: Paths, settings: Settings) -> Synced | None:
     """Bring the records that the team has and the checkout lacks; None without a home.
 
     Raises:
-        EvidenceError: The home does not answer.
+        RemoteError: The home does not answer.
         RecordError: A record is not what its name says; it was not stored, all others were.
     """
     home = find_home(paths.root, settings)
@@ -214,7 +214,7 @@ def _stated(place: str, root: Path) -> Home:
         fs, path = fsspec.core.url_to_fs(place)
     except (ImportError, ValueError) as error:
         scheme = urlsplit(place).scheme
-        raise EvidenceError(
+        raise RemoteError(
             f"TESSERA_EVIDENCE names a place of kind {scheme}, which cannot be used: {error}; "
             "install what it needs, or name a folder that the team reaches"
         ) from error
@@ -242,7 +242,7 @@ def _beside_the_data(root: Path) -> Home | None:
             return None
         fs = kind(**options).fs
     except (DvcException, ImportError, OSError, ValueError) as error:
-        raise EvidenceError(
+        raise RemoteError(
             f"DVC's default remote, where the evidence of the team lies, cannot be used: {error}; "
             f"{WAY_OUT}"
         ) from error
@@ -262,6 +262,6 @@ def _answering(home: Home, action: str) -> Iterator[None]:
         raise  # a record that is wrong, or this machine's own disk
     except Exception as error:  # each library has errors of its own
         told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise EvidenceError(
+        raise RemoteError(
             f"{home.name}, where the evidence of the team lies, cannot {action} ({told}); {WAY_OUT}"
         ) from error

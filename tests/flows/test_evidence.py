@@ -11,7 +11,7 @@ from flows.adapters.evidence import HOME, fetch_evidence, find_home, share_evide
 from flows.context import load_context
 from flows.evidence import evidence_of_team
 from flows.settings import Settings
-from tessera_core.errors import EvidenceError, RecordError
+from tessera_core.errors import RecordError, RemoteError
 from tessera_core.records.files import canonical_json, digest_json, write_atomically
 from tessera_core.records.paths import Paths
 from tessera_core.records.superseded import Superseded, stamp_superseded, superseded_by
@@ -120,7 +120,7 @@ def test_a_bucket_serves_as_well_and_one_that_is_missing_is_no_empty_one(
             share_evidence(each, Settings())
         astray = checkout(tmp_path / "c")
         use_remote(astray.root, f"s3://taem/data\n    endpointurl = {address}")
-        with pytest.raises(EvidenceError, match="bucket does not exist"):
+        with pytest.raises(RemoteError, match="bucket does not exist"):
             fetch_evidence(astray, Settings())
     finally:
         server.stop()
@@ -190,7 +190,7 @@ def test_a_home_that_does_not_answer_is_no_empty_home(tmp_path: Path, home: Path
         ("nfs4x://server/share", "which cannot be used"),
     ):
         settings = Settings().model_copy(update={"tessera_evidence": place})
-        with pytest.raises(EvidenceError, match=told) as caught:
+        with pytest.raises(RemoteError, match=told) as caught:
             fetch_evidence(paths, settings)
         assert caught.value.exit_code == 1
 
@@ -198,7 +198,7 @@ def test_a_home_that_does_not_answer_is_no_empty_home(tmp_path: Path, home: Path
 def test_a_remote_whose_library_is_missing_is_told_and_nothing_is_decided(tmp_path: Path) -> None:
     use_remote(tmp_path, "oss://bucket/data")
 
-    with pytest.raises(EvidenceError, match="TESSERA_EVIDENCE"):
+    with pytest.raises(RemoteError, match="TESSERA_EVIDENCE"):
         share_evidence(checkout(tmp_path, 1), Settings())
 
 
