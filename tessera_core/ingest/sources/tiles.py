@@ -257,7 +257,10 @@ def _read_grid(folder: Path) -> TileGrid:
             "or crs and transform in tile.json"
         )
     epsg, west, north = found
-    return TileGrid(epsg=epsg, west=west, north=north, width=width, height=height)
+    try:
+        return TileGrid(epsg=epsg, west=west, north=north, width=width, height=height)
+    except SceneError as error:
+        raise SceneError(f"{folder}: {error}") from error
 
 
 def _roi_georeference(folder: Path) -> tuple[int, float, float] | None:
