@@ -129,8 +129,8 @@ def decision_of(subject: Subject) -> Decision:
     """Return what the gate decided about the version when it was registered."""
     if subject.registered is None:
         return Decision(alias=CHAMPION, reasons=("the lineage knows it as champion only",))
-    decision = subject.registered.facts["decision"]
-    return Decision(alias=decision["alias"], reasons=tuple(decision["reasons"]))
+    decision = subject.registered.facts.get("decision") or {}
+    return Decision(alias=decision.get("alias", ""), reasons=tuple(decision.get("reasons", ())))
 
 
 def licence_of(subject: Subject) -> tuple[str, str]:

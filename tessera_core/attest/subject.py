@@ -9,7 +9,7 @@ from typing import Any, Final
 from tessera_core.audit.checks import champion_receipts
 from tessera_core.errors import InputError, RecordError, did_you_mean
 from tessera_core.records.files import FileDigest, parse_json, read_json
-from tessera_core.records.form import require_facts, require_upstream
+from tessera_core.records.form import ANY, check_form, require_facts, require_upstream
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
@@ -244,6 +244,8 @@ def _require_complete(receipt: Receipt, path: Path) -> None:
     """Refuse a receipt without what documents say of it."""
     facts, upstream = NEEDED.get(receipt.stage, ((), ()))
     require_facts(receipt.facts, facts, path)
+    if receipt.stage == "shuffle":
+        check_form(receipt.facts["num_pixels"], {ANY: int}, str(path), "facts.num_pixels")
     require_upstream(receipt.upstream, upstream, path)
 
 

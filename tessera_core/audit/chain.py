@@ -268,7 +268,7 @@ def _check_strangers(evidence: Evidence, paths: Paths) -> list[Finding]:
 def _verdict(receipt: Receipt) -> str:
     """Return what the gate of a stage said, as far as the stage is one."""
     if receipt.stage == "register":
-        return str(receipt.facts.get("decision", {}).get("alias", ""))
+        return str((receipt.facts.get("decision") or {}).get("alias", ""))
     return str(receipt.facts.get("verdict", ""))
 
 

@@ -258,8 +258,8 @@ def _gates(start: Verified, chain: Chain, lineage: Path) -> dict[str, Any]:
     decided = [
         {
             "receipt": digest,
-            "alias": receipt.facts["decision"]["alias"],
-            "reasons": receipt.facts["decision"]["reasons"],
+            "alias": (receipt.facts.get("decision") or {}).get("alias", ""),
+            "reasons": (receipt.facts.get("decision") or {}).get("reasons", []),
         }
         for digest, receipt in receipts_of("register", lineage).items()
         if (receipt.facts.get("candidate") or {}).get("model_digest") == model_digest

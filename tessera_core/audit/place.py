@@ -201,7 +201,7 @@ def _open(path: Path) -> npt.NDArray[Any]:
 def _tiles(manifest: Manifest) -> Sequence[Mapping[str, Any]]:
     """Return what an export's manifest says of its tiles; raises RecordError for nonsense."""
     tiles: Sequence[Mapping[str, Any]] = manifest.facts.get("tiles") or []
-    check_form(tiles, [TILE], "the export's manifest: facts.tiles")
+    check_form(tiles, [TILE], "the export's manifest", "facts.tiles")
     for tile in tiles:
         if len(tile["bounds"]) != 4 or tile["year"] not in YEARS:
             raise RecordError(

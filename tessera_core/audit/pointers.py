@@ -25,6 +25,9 @@ OVERRIDE_TAG: Final = "tessera.override"
 OVERRIDE_RECEIPT_TAG: Final = "tessera.receipt.override"
 CHAMPION: Final = "champion"
 
+DECIDED_ABOUT: Final = {"version", "model_digest", "pretrain", "evaluate"}
+"""What a registration names of its candidate."""
+
 RESTORE_TAG: Final = "set it back to what the receipts say, and find out who changed it"
 
 
@@ -79,7 +82,8 @@ def check_registry(state: RegistryState, lineage: Path) -> list[Finding]:
         registered=tuple(
             receipt
             for receipt in receipts_of("register", lineage).values()
-            if receipt.facts.get("model_name") == state.model_name and _candidate(receipt)
+            if receipt.facts.get("model_name") == state.model_name
+            and _candidate(receipt).keys() >= DECIDED_ABOUT
         ),
         receipts=receipts_of("pretrain", lineage) | receipts_of("evaluate", lineage),
         overrides={
@@ -139,7 +143,7 @@ def _expected_tags(decided: Iterable[Receipt], known: _Known) -> dict[str, set[s
             DIGEST_TAG: candidate["model_digest"],
             PRETRAIN_TAG: candidate["pretrain"],
             EVALUATE_TAG: candidate["evaluate"],
-            REASONS_TAG: "; ".join(receipt.facts["decision"]["reasons"]),
+            REASONS_TAG: "; ".join((receipt.facts.get("decision") or {}).get("reasons", ())),
         }
         trained = known.receipts.get(candidate["pretrain"])
         if trained is not None:

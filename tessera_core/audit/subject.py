@@ -87,7 +87,7 @@ def find_version(model_name: str, version: str, paths: Paths) -> Subject:
             f"{model_name}; {_known_versions(model_name, known, registered.values())}. A version "
             "that was imported and never scored in a run has no evidence to audit"
         )
-    models = sorted({str(_candidate(receipt)["model_digest"]) for receipt in decided.values()})
+    models = sorted({str(_candidate(receipt).get("model_digest")) for receipt in decided.values()})
     if len(models) > 1:
         raise InputError(
             f"the receipts know {len(models)} models as version {version} of {model_name}, "

@@ -124,9 +124,10 @@ def _versions(lineage: Lineage, models: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for receipt in lineage.of_stage("register").values():
         facts = receipt["facts"]
+        name = facts.get("model_name")
         for one in (facts.get("candidate") or {}, facts.get("champion") or {}):
             if one.get("pretrain") in models and "version" in one:
-                found[f"{facts['model_name']}/{one['version']}"] = str(one["pretrain"])
+                found[f"{name}/{one['version']}"] = str(one["pretrain"])
     return found
 
 

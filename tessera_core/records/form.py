@@ -52,7 +52,7 @@ FACTS: Final[Mapping[str, Form]] = MappingProxyType(
     {
         "ingest": {"num_pixels": int, "simulated": bool, "source": str, "tiles": {ANY: int}},
         "quality": {"verdict": Maybe(str), "num_rules": int, "num_failures": int},
-        "shuffle": {"num_pixels": {ANY: int}, "seed": int},
+        "shuffle": {"seed": int},
         "pretrain": {
             "model_digest": str, "num_parameters": int, "num_train_pixels": int, "num_steps": int,
             "shards": Maybe(str), "teacher": Maybe(str), "imported": Maybe({ANY: object}),
@@ -64,7 +64,7 @@ FACTS: Final[Mapping[str, Form]] = MappingProxyType(
         "register": {
             "model_name": NAME, "candidate": Maybe(VERSION), "champion": Maybe(VERSION),
             "champion_receipts": Maybe({ANY: DIGEST}), "before": Maybe(NUMBER),
-            "decision": Maybe({"alias!": str, "reasons!": [str]}),
+            "decision": Maybe({"alias": str, "reasons": [str]}),
             "evidence": Maybe({ANY: Maybe(str)}), "tags": Maybe({ANY: str}),
         },
         "export": {
@@ -88,34 +88,35 @@ RECEIPT: Final = {
 MANIFEST: Final = {"kind!": str, "files!": [FILE], "facts!": {ANY: object}}
 
 
-def check_form(value: Any, form: Form, where: str) -> None:
+def check_form(value: Any, form: Form, where: str, at: str = "") -> None:
     """Refuse a value that has not its form.
 
     Args:
         value: Parsed JSON.
         form: What it has to be.
-        where: What errors call it.
+        where: What errors call the record.
+        at: Where in the record the value is, as ``facts.tiles[0]``.
 
     Raises:
         RecordError: With the place, what is there and what belongs there.
     """
     if isinstance(form, Maybe):
         if value is not None:
-            check_form(value, form.form, where)
+            check_form(value, form.form, where, at)
     elif isinstance(form, Text):
         if not isinstance(value, str) or not re.fullmatch(form.pattern, value):
-            raise _bent(value, form.what, where)
+            raise _bent(value, form.what, where, at)
     elif isinstance(form, list):
-        _require(value, list, "a list", where)
+        _require(value, list, "a list", where, at)
         for number, part in enumerate(value):
-            check_form(part, form[0], f"{where}[{number}]")
+            check_form(part, form[0], where, f"{at}[{number}]")
     elif isinstance(form, Mapping):
-        _require(value, dict, "names with values", where)
-        _check_names(value, form, where)
+        _require(value, dict, "names with values", where, at)
+        _check_names(value, form, where, f"{at}." if at else "")
     elif form is float:
-        _require(value, (int, float), "a number", where)
+        _require(value, (int, float), "a number", where, at)
     elif form is not object:
-        _require(value, form, WORDS[form], where)
+        _require(value, form, WORDS[form], where, at)
 
 
 WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false"}
@@ -123,7 +124,7 @@ WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false"}
 
 def check_facts(facts: Mapping[str, Any], stage: str, where: str) -> None:
     """Refuse facts of a stage's receipt that have not their form; raises RecordError."""
-    check_form(facts, FACTS.get(stage, {}), f"{where}: facts")
+    check_form(facts, FACTS.get(stage, {}), where, "facts")
 
 
 def require_facts(facts: Mapping[str, Any], names: tuple[str, ...], where: Path) -> None:
@@ -145,49 +146,49 @@ def _require_all(values: Mapping[str, Any], names: tuple[str, ...], where: str) 
             )
 
 
-def check_plain(value: Any, where: str, depth: int = 0) -> None:
+def check_plain(value: Any, where: str, at: str = "", depth: int = 0) -> None:
     """Refuse what no record of ours holds: numbers beyond all bounds, bent text, deep nesting.
 
     Raises:
         RecordError: With the place.
     """
     if depth > MAX_DEPTH:
-        raise RecordError(f"{where} is nested too deep to be a record of ours")
+        raise RecordError(f"{where}: it is nested too deep to be a record of ours")
     if isinstance(value, dict):
         for name, part in value.items():
-            check_plain(name, f"{where}, a name", depth)
-            check_plain(part, f"{where}.{name}", depth + 1)
+            check_plain(name, where, at)
+            check_plain(part, where, f"{at}.{name}" if at else name, depth + 1)
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            check_plain(part, f"{where}[{number}]", depth + 1)
+            check_plain(part, where, f"{at}[{number}]", depth + 1)
     elif isinstance(value, str):
         if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise _bent(value, "text in Unicode", where)
+            raise _bent(value, "text in Unicode", where, at)
     elif isinstance(value, (int, float)) and not (
         math.isfinite(value) if isinstance(value, float) else abs(value) <= MAX_NUMBER
     ):
-        raise _bent(value, "a number within bounds", where)
+        raise _bent(value, "a number within bounds", where, at)
 
 
-def _check_names(value: Mapping[str, Any], form: Mapping[str, Form], where: str) -> None:
+def _check_names(value: Mapping[str, Any], form: Mapping[str, Form], where: str, at: str) -> None:
     if ANY in form:
         for name, part in value.items():
-            check_form(part, form[ANY], f"{where}.{name}")
+            check_form(part, form[ANY], where, f"{at}{name}")
         return
     for marked, part in form.items():
         name = marked.removesuffix("!")
         if name in value:
-            check_form(value[name], part, f"{where}.{name}")
+            check_form(value[name], part, where, f"{at}{name}")
         elif name != marked:
-            raise RecordError(f"{where}.{name} is missing")
+            raise RecordError(f"{where}: '{at}{name}' is missing")
 
 
-def _require(value: Any, kind: Any, what: str, where: str) -> None:
+def _require(value: Any, kind: Any, what: str, where: str, at: str) -> None:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _bent(value, what, where)
+        raise _bent(value, what, where, at)
 
 
-def _bent(value: Any, what: str, where: str) -> RecordError:
+def _bent(value: Any, what: str, where: str, at: str) -> RecordError:
     shown = ascii(value)
     shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
-    return RecordError(f"{where} is {shown}, expected {what}")
+    return RecordError(f"{where}: {at or 'it'} is {shown}, expected {what}")

@@ -15,7 +15,7 @@ from tessera_core.records.manifest import Manifest
 from tessera_core.records.receipt import Receipt
 
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"pretrain": ("model_digest",), "register": ("model_name",), "export": ("export", "num_tiles")}
+    {"pretrain": ("model_digest",), "export": ("export", "num_tiles")}
 )
 """Stage -> facts without which nobody can tell what a receipt speaks of."""
 

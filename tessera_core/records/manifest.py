@@ -60,8 +60,8 @@ class Manifest:
     @classmethod
     def from_dict(cls, stored: Any, where: Path) -> Self:
         """Build from parsed JSON; ``where`` names the source in errors."""
-        check_plain(stored, f"{where} is not a manifest: it")
-        check_form(stored, MANIFEST, f"{where} is not a manifest: it")
+        check_plain(stored, f"{where} is not a manifest")
+        check_form(stored, MANIFEST, f"{where} is not a manifest")
         try:
             files = tuple(FileDigest(**entry) for entry in stored["files"])
             return cls(kind=stored["kind"], files=files, facts=stored["facts"])

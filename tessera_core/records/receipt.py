@@ -89,8 +89,8 @@ class Receipt:
     @classmethod
     def from_dict(cls, stored: Any, where: Path) -> Self:
         """Build from parsed JSON; ``where`` names the source in errors."""
-        check_plain(stored, f"{where} is not a receipt: it")
-        check_form(stored, {"version!": int, **RECEIPT}, f"{where} is not a receipt: it")
+        check_plain(stored, f"{where} is not a receipt")
+        check_form(stored, {"version!": int, **RECEIPT}, f"{where} is not a receipt")
         if stored["version"] != RECEIPT_VERSION:
             raise RecordError(
                 f"{where} is a receipt of version {stored['version']}, "

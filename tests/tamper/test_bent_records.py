@@ -217,7 +217,7 @@ def test_nonsense_in_a_record_is_refused_in_a_sentence_by_the_audit_of_a_pixel(
         ({"facts": {"version": 1}}, "facts.version is 1, expected the number of a version"),
         ({"upstream": {"ingest": 5}}, "upstream.ingest is 5, expected a digest"),
         ({"upstream": ["a"]}, "upstream is ['a'], expected names with values"),
-        ({"outputs": [{"path": "x"}]}, r"outputs[0].sha256 is missing"),
+        ({"outputs": [{"path": "x"}]}, "'outputs[0].sha256' is missing"),
         ({"code": {"commit": "c", "closure": "c", "dirty": "no"}}, "code.dirty is 'no', expected"),
         ({"stage": None}, "stage is None, expected a name"),
         ({"config": {"export": {"seed": 10**30}}}, "config.export.seed is 1000000000"),
