@@ -87,7 +87,7 @@ def faulty_mlflow(folder: Path) -> Iterator[FaultyServer]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the server's own imports use what is deprecated
-        importlib.import_module("mlflow.server.auth")
+        importlib.import_module("mlflow.server.fastapi_app")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handlers, "_tracking_store", None)
         patch.setattr(handlers, "_model_registry_store", None)
