@@ -77,7 +77,7 @@ def killed_before(last: int, checkout: Path) -> Iterator[None]:
 
         return step
 
-    places = [(MlflowClient, name, False) for name in CALLS]
+    places: list[tuple[Any, str, bool]] = [(MlflowClient, name, False) for name in CALLS]
     places += [(os, "replace", True), (os, "rename", True)]
     patches = [
         patch.object(owner, name, counted(getattr(owner, name), name, is_file))

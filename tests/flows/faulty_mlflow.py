@@ -1,7 +1,9 @@
 """A real MLflow server in this process, whose n-th answer about the registry can be spoilt."""
 
+import importlib
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -83,6 +85,9 @@ def faulty_mlflow(folder: Path) -> Iterator[FaultyServer]:
     """Serve MLflow on a database of its own; nothing of it is left in the process."""
     from mlflow.server import app, handlers
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the server's own imports use what is deprecated
+        importlib.import_module("mlflow.server.fastapi_app")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handlers, "_tracking_store", None)
         patch.setattr(handlers, "_model_registry_store", None)

@@ -131,20 +131,23 @@ def test_no_order_is_taken_for_done_and_the_same_order_again_does_it(
             client = two_versions(server, name)
             registry = MlflowRegistry(settings, name, run_id="")
             server.spoil(number, fault)
+            is_told = False
             try:
                 tell(registry)
+                is_told = True  # MLflow also asks for itself, and goes on without an answer
             except RemoteError:
                 assert server.is_spoilt
-            else:
-                assert not server.is_spoilt, f"{told}: {server.asked[number - 1]} was believed"
-                break
+            is_spoilt = server.is_spoilt
             server.spoil(0, "")
-            if told != "hold_number":  # whoever makes a version looks first whether it is there
+            if not is_told and told != "hold_number":  # whoever makes a version looks first
                 tell(registry)
             aliases = client.get_registered_model(name).aliases
             moved = {"champion": "2"} if told == "set_alias" else {"champion": "1"}
             assert {"champion": str(aliases["champion"])} == moved
             assert ("challenger" in aliases) == (told != "set_alias")
+            assert registry.reached() == (9 if told == "note_reached" else len(registry.listed()))
+            if not is_spoilt:
+                break
 
 
 def test_a_version_whose_answer_was_lost_is_not_made_twice_by_a_retry(
