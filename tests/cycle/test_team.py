@@ -64,14 +64,14 @@ def answers(address: str) -> bool:
 def at(server: str, checkout: Path) -> Callable[..., str]:
     """Return the ``tessera`` command of a checkout that works with the team's server."""
 
-    def run(*words: str, expect: int = 0) -> str:
+    def run(*words: str) -> str:
         result = subprocess.run(
             [sys.executable, "-m", "flows.cli", *words],
             cwd=checkout, capture_output=True, text=True, timeout=TIME_LIMIT_S,
             env={**environment_of(checkout), "MLFLOW_TRACKING_URI": server},
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        assert result.returncode == expect, f"{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+        assert result.returncode == 0, f"{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
         return result.stdout + result.stderr
 
     return run
@@ -94,7 +94,6 @@ def test_a_second_clone_registers_promotes_audits_and_rebuilds_on_what_the_first
     second = clone(copied, tmp_path / "second")
     here, there = at(server, copied), at(server, second)
     here("rebuild-tracking")
-    refused = there("promote", "1", "--by", "Ben", "--reason", "so", expect=2)
     for checkout in (copied, second):
         dvc(checkout, "remote", "add", "-q", "-d", "team", str(tmp_path / "team"))
     here("register")
@@ -114,10 +113,7 @@ def test_a_second_clone_registers_promotes_audits_and_rebuilds_on_what_the_first
     shutil.rmtree(second / ".mlflow", ignore_errors=True)
     anew = tessera(second, "rebuild-tracking").stdout
 
-    assert "is the champion already" in refused
-    assert f"before it version {champion} served: Ben decided: seams" in promoted or (
-        f"before it version {champion}: Ben decided: seams" in promoted
-    )
+    assert f"before it version {champion}: Ben decided: seams" in promoted
     assert f"before it version {other}: Ann decided: no seams" in back
     assert all("verdict   PASSED" in text for text in audits)
     assert all("nothing restored; 8 runs and versions were there" in text for text in rebuilt)
