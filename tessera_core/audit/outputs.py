@@ -134,16 +134,17 @@ def verify_sources(
     """
     grade = Grade.BLOCK if require_sources else Grade.NOTE
     findings, num_remote = [], 0
-    waiting = list(verified.receipt.sources)
+    waiting = [(source, False) for source in verified.receipt.sources]
     while waiting:
-        source = waiting.pop(0)
+        source, is_fixed = waiting.pop(0)
         if ADDRESS in source.path:
             num_remote += 1
             continue
-        place, problem = _source(source, verified, evidence)
+        place, problem = _source(source, verified, evidence, is_fixed=is_fixed)
         if place is not None:
+            is_here = place == evidence.place_of(source)
             try:
-                waiting += companions(source.path, place)
+                waiting += [(each, is_here) for each in companions(source.path, place)]
             except RecordError as error:
                 problem = str(error)
         if problem:
@@ -168,15 +169,29 @@ def verify_sources(
     return findings
 
 
-def _source(source: FileDigest, verified: Verified, evidence: Evidence) -> tuple[Path | None, str]:
-    """Return where the content of a source is, or what is wrong with it."""
+def _source(
+    source: FileDigest, verified: Verified, evidence: Evidence, *, is_fixed: bool
+) -> tuple[Path | None, str]:
+    """Return where the content of a source is, or what is wrong with it.
+
+    Args:
+        source: As the receipt names it, or a file that such a source vouches for.
+        verified: The receipt.
+        evidence: What was read.
+        is_fixed: Whether what vouches for it lies beside it, as it was.
+    """
     place = evidence.place_of(source)
     if evidence.holds(place, source.sha256):
         return place, ""
-    if not verified.is_current and (found := evidence.find(source, place)) is not None:
+    is_there = evidence.digest(place) is not None
+    # A later run may have made scenes of the checkout anew. Nothing of ours writes elsewhere, and
+    # a file that its own manifest denies was not made anew: no copy excuses those.
+    may_differ = not (is_there and (is_outside(source.path) or is_fixed))
+    found = evidence.find(source, place) if may_differ and not verified.is_current else None
+    if found is not None:
         return found, ""
-    state = "is missing" if evidence.digest(place) is None else "was changed"
     where = f" (looked at {place})" if is_outside(source.path) else ""
+    state = "was changed" if is_there else "is missing"
     return None, f"this source {state} since it was read{where}"
 
 
