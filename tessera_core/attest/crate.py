@@ -11,6 +11,7 @@ from tessera_core.attest.intoto import BUILDER_ID
 from tessera_core.attest.subject import Subject
 from tessera_core.audit.certificate import HTML_NAME, JSON_NAME
 from tessera_core.errors import RecordError
+from tessera_core.records.evaluation import UNSCORED, is_unscored
 from tessera_core.records.files import digest_file
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import DIGITS_OF_NAME, Paths
@@ -94,6 +95,8 @@ def _graph(subject: Subject, files: Mapping[str, bytes], times: Mapping[str, str
     actions = [_action(subject, digest, times) for digest in subject.receipts]
     what = "export" if subject.is_export else "model"
     warning = " Simulated scenes: the numbers prove the machinery only." * subject.simulated
+    if is_unscored(subject.stage("evaluate").facts):
+        warning += f" The model is {UNSCORED}."
     return [
         {
             "@id": METADATA_NAME,

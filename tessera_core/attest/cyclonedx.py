@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tessera_core.attest.cards import LIMITS, USERS, USES, headline_rows
 from tessera_core.attest.subject import Subject
+from tessera_core.records.evaluation import UNSCORED, is_unscored
 from tessera_core.records.files import FileDigest, digest_json
 
 SCHEMA: Final = "http://cyclonedx.org/schema/bom-1.6.schema.json"
@@ -112,8 +113,12 @@ def _model(subject: Subject) -> Json:
 
 
 def _warning(subject: Subject) -> list[str]:
-    said = "Trained and scored on simulated scenes: the numbers prove the machinery only."
-    return [said] if subject.simulated else []
+    said = []
+    if subject.simulated:
+        said.append("Trained and scored on simulated scenes: the numbers prove the machinery only.")
+    if is_unscored(subject.stage("evaluate").facts):
+        said.append(f"The model is {UNSCORED}.")
+    return said
 
 
 def _data(subject: Subject, kind: str) -> Json:

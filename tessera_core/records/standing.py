@@ -36,8 +36,8 @@ def standings(facts: Mapping[str, Any]) -> dict[str, str]:
     """
     found = {}
     for task, models in facts["headline"].items():
-        if models:
-            compared = facts["compared"][task]
+        compared = facts.get("compared", {}).get(task)
+        if compared in models:
             (metric,) = models[compared]
             scores = {model: values[metric] for model, values in models.items()}
             told = facts.get("differences", {}).get(task, {})
