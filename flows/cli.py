@@ -372,7 +372,7 @@ def _retrain(chosen: argparse.Namespace) -> int:
     before = receipts_of(context)
     summary = retrain(root=str(context.paths.root), overrides=chosen.overrides)
     if before == receipts_of(context):
-        say(unchanged(summary))
+        say(unchanged(summary, len(before)))
     say_summary(summary)
     return 0 if summary["champion"] else GateError.exit_code
 

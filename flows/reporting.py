@@ -232,12 +232,13 @@ def receipts_of(context: Context) -> dict[str, str]:
     }
 
 
-def unchanged(summary: Mapping[str, Any]) -> str:
+def unchanged(summary: Mapping[str, Any], num_receipts: int) -> str:
     """Return what there is to say of a run after which every receipt is as it was before."""
-    champion = f"{summary['model_name']} version {summary['champion']['version']}"
+    known, name = summary["champion"], summary["model_name"]
+    champion = f"champion is {name} version {known['version']}" if known else "no champion yet"
     return (
-        f"nothing changed: the receipts of all {len(STAGES)} stages are those of the last run; "
-        f"champion is {champion}"
+        f"nothing changed: the receipts of all {num_receipts} stages are those of the last run; "
+        f"{champion}"
     )
 
 
