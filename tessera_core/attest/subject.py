@@ -172,8 +172,7 @@ def _find_version(
         for digest in ordered:
             facts = known[digest].facts
             record = facts.get(role) if known[digest].stage == "register" else None
-            is_it = record and record.get("version") == version
-            if is_it and name in ("", facts["model_name"]):
+            if record and record.get("version") == version and name in ("", facts["model_name"]):
                 found.append((digest, {**record, "model_name": facts["model_name"]}))
     models = sorted({record["model_name"] for _, record in found})
     if len(models) > 1:

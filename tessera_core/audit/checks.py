@@ -213,7 +213,8 @@ def _remarks(chain: Chain) -> Iterator[Finding]:
 
 def _unscored(chain: Chain) -> Iterator[Finding]:
     """Tasks that were asked for and not scored, and in one line those that have no data here."""
-    unscored, absent = set(), set()
+    unscored: set[tuple[str, str]] = set()
+    absent: set[tuple[str, str]] = set()
     for each in chain.of_stage("evaluate"):
         asked = (each.receipt.config.get("evaluate") or {}).get("tasks") or ()
         for task, reason in (each.receipt.facts.get("skipped") or {}).items():
