@@ -172,9 +172,7 @@ def _find_version(
         for digest in ordered:
             facts = known[digest].facts
             record = facts.get(role) if known[digest].stage == "register" else None
-            if not record or record.get("version") != version:
-                continue
-            if name in ("", facts["model_name"]):
+            if record and record.get("version") == version and name in ("", facts["model_name"]):
                 found.append((digest, {**record, "model_name": facts["model_name"]}))
     models = sorted({record["model_name"] for _, record in found})
     if len(models) > 1:

@@ -105,8 +105,8 @@ def find_export(reference: str, paths: Paths) -> Subject:
     """
     folder = export_folder(reference, paths)
     if folder is None:
-        exported = receipts_of("export", paths.lineage).values()
-        if any(receipt.facts.get("export") == reference for receipt in exported):
+        exports = receipts_of("export", paths.lineage).values()
+        if any(receipt.facts.get("export") == reference for receipt in exports):
             raise InputError(
                 f"{reference} was published, but data/exports/{reference} is gone; bring it "
                 "back from a backup or by `dvc checkout`, then ask again"
