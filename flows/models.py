@@ -94,7 +94,7 @@ def import_weights(
             _remove(target)
             building.rename(target)
     with context.alone_with("registry"):
-        _require_known_registry(context, name)
+        refuse_older_registry(context, name)
         version = register_imported(context, target)
     encoder = found.config.encoder
     told = f"{count_parameters(found.encoder):,} parameters, model digest {digest[:12]}"
@@ -240,7 +240,7 @@ def register_imported(context: Context, folder: Path) -> str:
     return version.version
 
 
-def _require_known_registry(context: Context, name: str) -> None:
+def refuse_older_registry(context: Context, name: str) -> None:
     """Refuse to register in a registry that is older than the lineage; raises RecordError."""
     from flows.adapters.registry import MlflowRegistry
     from tessera_core.register.decided import read_decided, require_known_registry

@@ -7,6 +7,7 @@ from prefect import flow
 from flows.context import load_context, require_questions
 from flows.dataset import dataset
 from flows.evidence import evidence_of_team
+from flows.models import refuse_older_registry
 from flows.release import release
 from flows.reporting import publish_links, summarise
 from flows.services import require_mlflow
@@ -26,6 +27,8 @@ def retrain(root: str = ".", overrides: list[str] | None = None) -> dict[str, An
     require_questions(context)
     require_mlflow(context.settings)
     with evidence_of_team(context):
+        # Now, not after an hour of training: what the team knows has just arrived.
+        refuse_older_registry(context, context.config.register.model_name)
         data_versions = dataset(root, chosen)
         data_versions |= training(root, chosen)
         release(root, chosen, data_versions)

@@ -133,11 +133,10 @@ def write_decision(record: Mapping[str, Any], decided: Decided, lineage: Path) -
 
 
 def _made_for(wanted: Mapping[str, Any], decided: Decided) -> Iterator[Mapping[str, Any]]:
-    """Yield the last decisions, as far as they are about this; a refusal is thought over again."""
+    """Yield the last decisions, as far as they are about this."""
     for name in decided.last:
         decision = decided.decisions[name]
-        is_refusal = decision["before"] is None and decision["decision"]["alias"] != CHAMPION
-        if not is_refusal and all(decision[key] == wanted[key] for key in wanted):
+        if all(decision[key] == wanted[key] for key in wanted):
             yield decision
 
 
