@@ -76,14 +76,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(chosen)
     except Exception as error:
-        fault = _told(error, chosen.root)
-        if fault is None:
+        # In a function of its own: a name for the error here would keep what it holds open.
+        code = _tell(error, getattr(chosen, "root", "."))
+        if code is None:
             raise
-        complain(str(fault))
-        return fault.exit_code
+        return code
     except KeyboardInterrupt:
         complain("interrupted; a run that is started again goes on where it stopped")
         return 130
+
+
+def _tell(error: Exception, root: str) -> int | None:
+    """Tell an error and return its exit code; None where it is a fault of ours."""
+    fault = _told(error, root)
+    if fault is None:
+        return None
+    complain(str(fault))
+    return fault.exit_code
 
 
 def _told(error: Exception, root: str) -> "TesseraError | None":

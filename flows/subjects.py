@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from flows.context import Context
 from flows.parsers import SUBJECT
-from flows.services import mlflow_trouble
+from flows.services import mlflow_trouble, require_mlflow
 from flows.settings import Settings
 from tessera_core.audit.lineage import receipts_of
 from tessera_core.audit.subject import VERSION, Subject, export_folder, find_export, find_version
@@ -132,6 +132,7 @@ def _registered(
     if alias is not None:
         known = f"{reference} needs the registry"
     expected = _expected(context, reference)
+    require_mlflow(context.settings)
     if (why := unreachable(context.settings)) is not None:
         raise InputError(f"{known}, but {why}; {expected}")
     from flows.adapters.registry import MlflowRegistry

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tessera_core.errors import InputError, SceneError, did_you_mean
 from tessera_core.ingest.config import STAC_API_SCHEMES, IngestConfig
 from tessera_core.ingest.items import ASSETS, StacItem, describe
-from tessera_core.ingest.remote import GuardedSession, require_allowed, stamps
+from tessera_core.ingest.remote import GuardedSession, require_allowed, stamps, unsigned
 from tessera_core.records.files import FileDigest, canonical_json
 from tessera_core.records.outside import digest_source, plain_path, source_name
 
@@ -130,7 +130,9 @@ class ApiCatalogue:
             try:
                 found = self._search(collection)
             except (APIError, ClientTypeError) as error:
-                raise SceneError(f"the STAC API {path} did not answer: {error}") from error
+                raise SceneError(
+                    f"the STAC API {path} did not answer: {unsigned(error)}"
+                ) from error
         return sorted(found, key=lambda item: (item.acquired, item.scene_id))
 
     def _search(self, collection: str) -> list[StacItem]:
@@ -251,7 +253,7 @@ def _stac_errors(what: str, advice: str) -> Iterator[None]:
         raise
     except (OSError, *malformed) as error:
         # pystac itself says which link it followed, the cause says what was wrong with it.
-        reason = f"{error} ({error.__cause__})" if error.__cause__ else f"{error}"
+        reason = unsigned(f"{error} ({error.__cause__})" if error.__cause__ else error)
         reason = textwrap.shorten(reason, REASON_LENGTH)
         raise SceneError(f"cannot read {what}: {reason}; {advice}") from error
 

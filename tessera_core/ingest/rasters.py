@@ -12,7 +12,7 @@ from rasterio.vrt import WarpedVRT
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.grid import TileGrid
 from tessera_core.errors import SceneError
-from tessera_core.ingest.remote import open_remote
+from tessera_core.ingest.remote import open_remote, unsigned
 from tessera_core.ingest.tiling import check_pixel_size
 from tessera_core.records.rasters import open_raster, read_whole
 
@@ -39,7 +39,7 @@ def read_onto_grid(
     with opened as source:
         if source.crs is None:
             raise SceneError(
-                f"{href} has no coordinate system; expected a georeferenced COG. "
+                f"{unsigned(href)} has no coordinate system; expected a georeferenced COG. "
                 "Is the file truncated?"
             )
         source_nodata = nodata if source.nodata is None else source.nodata

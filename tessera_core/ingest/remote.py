@@ -39,7 +39,17 @@ RETRIES: Final = Retry(
     raise_on_status=False,
     respect_retry_after_header=False,  # it may name any number of hours
 )
+_SECRET: Final = re.compile(r"(?<=//)[^/@\s]*@|\?[^\s'\"<>)]+")
 _PLACE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+def unsigned(text: object) -> str:
+    """Return a text without what its addresses hold of passwords and signatures, for messages.
+
+    >>> unsigned("cannot read https://me:pw@host/B04.tif?se=2026&sig=abc: gone; is it there?")
+    'cannot read https://host/B04.tif: gone; is it there?'
+    """
+    return _SECRET.sub("", str(text))
 
 
 class GuardedSession(requests.Session):
@@ -75,7 +85,7 @@ def require_allowed(href: str, own: str, what: str) -> None:
     is_own = (address.scheme, address.netloc) == (ours.scheme, ours.netloc)
     if address.scheme != "https" and not is_own:
         raise SceneError(
-            f"{what} points to {href}; expected an https address or "
+            f"{what} points to {unsigned(href)}; expected an https address or "
             f"one of the API's own host, {ours.scheme}://{ours.netloc}"
         )
 
@@ -103,7 +113,12 @@ def _stamp(session: GuardedSession, href: str) -> str:
             _require_part(answer, href)
             return " ".join(map(str, _identity(answer)))
     except (requests.RequestException, OSError) as error:
-        raise SceneError(f"cannot read {href}: {error}; is the host up?") from error
+        raise _unread(href, error) from error
+
+
+def _unread(href: str, error: Exception) -> SceneError:
+    # The library quotes the address it asked.
+    return SceneError(f"cannot read {unsigned(href)}: {unsigned(error)}; is the host up?")
 
 
 def _require_part(answer: requests.Response, href: str) -> re.Match[str]:
@@ -111,7 +126,7 @@ def _require_part(answer: requests.Response, href: str) -> re.Match[str]:
     place = _PLACE.fullmatch(answer.headers.get("Content-Range", ""))
     if answer.status_code != requests.codes.partial_content or place is None:
         raise SceneError(
-            f"cannot read {href}: it answers {answer.status_code} {answer.reason} to a "
+            f"cannot read {unsigned(href)}: it answers {answer.status_code} {answer.reason} to a "
             "request for a part of it, expected 206 and Content-Range; is the address right, "
             "does it need a signature, does the host serve byte ranges?"
         )
@@ -138,8 +153,9 @@ def open_remote(href: str, own: str) -> Iterator[Any]:
     """
     with _RemoteFile(href, own) as file:
         try:
-            driver = driver_of(file.block(0)[:16], href)
-            with open_stream(href, file.again, driver) as raster:
+            name = unsigned(href)
+            driver = driver_of(file.block(0)[:16], name)
+            with open_stream(name, file.again, driver) as raster:
                 yield raster
         except SceneError as error:
             # What GDAL could not say: it saw an end of the file.
@@ -187,7 +203,7 @@ class _RemoteFile:
             with self._session.get(self.href, headers=asked, stream=True) as answer:
                 return self._checked(answer, first)
         except (requests.RequestException, OSError) as error:
-            raise SceneError(f"cannot read {self.href}: {error}; is the host up?") from error
+            raise _unread(self.href, error) from error
 
     def _checked(self, answer: requests.Response, first: int) -> bytes:
         """Return the part of an answer's content that was asked for."""
@@ -197,12 +213,12 @@ class _RemoteFile:
         content: bytes = answer.raw.read(expected + 1)
         if int(place[1]) != first or len(content) != expected:
             raise SceneError(
-                f"cannot read {self.href}: it sent {len(content)} bytes as {place[0]!r}, expected "
-                f"{expected} from {first} on"
+                f"cannot read {unsigned(self.href)}: it sent {len(content)} bytes as {place[0]!r}, "
+                f"expected {expected} from {first} on"
             )
         seen = _identity(answer)
         if self._identity not in (None, seen):
-            raise SceneError(f"{self.href} changed while it was read; run again")
+            raise SceneError(f"{unsigned(self.href)} changed while it was read; run again")
         self._identity, self.size = seen, size
         return content
 

@@ -25,6 +25,7 @@ from tessera_core.ingest.catalogue import open_catalogue
 from tessera_core.ingest.config import STAC_API_SCHEMES
 from tessera_core.ingest.items import SCL_ASSET, StacItem
 from tessera_core.ingest.rasters import read_onto_grid
+from tessera_core.ingest.remote import unsigned
 from tessera_core.ingest.sources import TileRef, exclusion_remark
 from tessera_core.ingest.tiling import cut_tiles
 from tessera_core.records.samples import Scene
@@ -253,8 +254,8 @@ def _whole(values: npt.NDArray[Any], most: int, href: str) -> npt.NDArray[Any]:
     """Return whole numbers from 0 to ``most``; anything else would be stored as something else."""
     if values.dtype.kind not in "iu" or not 0 <= int(values.min()) <= int(values.max()) <= most:
         raise SceneError(
-            f"{href} holds {values.dtype} from {values.min()} to {values.max()}, expected whole "
-            f"numbers of 0 to {most}: reflectance x 10000, scene classes"
+            f"{unsigned(href)} holds {values.dtype} from {values.min()} to {values.max()}, expected "
+            f"whole numbers of 0 to {most}: reflectance x 10000, scene classes"
         )
     return values
 

@@ -191,7 +191,7 @@ def second(run):
         model_digest = Receipt.read(run.paths.receipt("pretrain")).facts["model_digest"]
         if cached:
             cache_workspace(run.paths)
-        later = Run(root=run.root, mark="second")
+        later = Run(root=run.root, mark="second", version="2")
         later.prepare()
         later.train()
         later.release(champion=run, model_digest=model_digest)
@@ -255,7 +255,7 @@ def test_a_champion_trained_in_another_workspace_is_found_there(tmp_path):
     trial.train()
     trial.release()
     model_digest = Receipt.read(trial.paths.receipt("pretrain")).facts["model_digest"]
-    later = Run(root=tmp_path)
+    later = Run(root=tmp_path, version="2")
     later.prepare()
     later.mark = "second"
     later.train()

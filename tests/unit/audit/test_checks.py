@@ -126,9 +126,11 @@ def test_exporting_with_another_model_than_the_champion_blocks(run):
     run.train()
     run.release(model_digest="d" * 64)
 
-    ((artefact, problem),) = problems(audit(run))
-    assert artefact == "export"
-    assert problem.startswith("it embedded with model dddddddddddd, which the champion's pretrain")
+    found = dict(problems(audit(run)))
+    assert found.keys() == {"export", "version"}
+    assert found["export"].startswith(
+        "it embedded with model dddddddddddd, which the champion's pretrain"
+    )
 
 
 def test_a_pretrain_receipt_that_states_another_model_blocks(run):

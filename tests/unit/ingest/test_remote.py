@@ -12,7 +12,7 @@ import pytest
 from tessera_core.errors import SceneError
 from tessera_core.ingest.catalogue import ApiCatalogue
 from tessera_core.ingest.rasters import read_onto_grid
-from tessera_core.ingest.remote import BLOCK_BYTES, GuardedSession
+from tessera_core.ingest.remote import BLOCK_BYTES, GuardedSession, unsigned
 from tessera_core.testing.catalogues import write_raster
 from tessera_core.testing.settings import ingest_settings
 from tessera_core.testing.tiles import make_grid
@@ -193,7 +193,7 @@ def test_a_raster_that_changes_while_it_is_read_is_refused(content):
 
     with (
         host(answer) as (address, _),
-        pytest.raises(SceneError, match=r"x\.tif\?key=1 changed while it was read; run again"),
+        pytest.raises(SceneError, match=r"x\.tif changed while it was read; run again"),
     ):
         read(address, grid=GRID)
 
@@ -207,3 +207,29 @@ def test_a_host_that_fails_midway_is_named(content):
         pytest.raises(SceneError, match=r"cannot read http.*: it answers 403 Forbidden"),
     ):
         read(address, grid=GRID)
+
+
+@pytest.mark.parametrize("status", [403, 404, 503])
+def test_no_refusal_shows_what_an_address_was_signed_with(status):
+    def refuse(_number: int, _first: int, _last: int) -> Answer:
+        return status, {}, b"no"
+
+    with host(refuse) as (address, _), pytest.raises(SceneError) as refused:
+        read_onto_grid(
+            f"{address}/B04.tif?se=2026&sig=secret", PART, resampling="nearest", nodata=0,
+            api=address,
+        )  # fmt: skip
+
+    assert f"{address}/B04.tif" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_host_that_is_gone_is_named_without_its_signature():
+    with host(lambda *_: (200, {}, b"")) as (address, _):
+        pass
+    with pytest.raises(SceneError) as refused:
+        read_onto_grid(
+            f"{address}/B04.tif?sig=secret", PART, resampling="nearest", nodata=0, api=address
+        )
+
+    assert "secret" not in f"{refused.value}{unsigned(refused.value.__cause__)}"

@@ -27,7 +27,7 @@ def run(tmp_path: Path) -> Run:
     """Two runs, the first one only in DVC's cache."""
     first = Run(root=tmp_path, mark="first").cycle()
     cache_workspace(first.paths)
-    return Run(root=tmp_path, mark="second").cycle()
+    return Run(root=tmp_path, mark="second", version="2").cycle()
 
 
 def paths_of(items: tuple[Item, ...]) -> dict[str, str]:
