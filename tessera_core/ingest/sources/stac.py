@@ -254,7 +254,7 @@ def _whole(values: npt.NDArray[Any], most: int, href: str) -> npt.NDArray[Any]:
     """Return whole numbers from 0 to ``most``; anything else would be stored as something else."""
     if values.dtype.kind not in "iu" or not 0 <= int(values.min()) <= int(values.max()) <= most:
         raise SceneError(
-            f"{unsigned(href)} holds {values.dtype} from {values.min()} to {values.max()}, expected "
+            f"{unsigned(href)} holds {values.dtype} from {values.min()} to {values.max()}, not "
             f"whole numbers of 0 to {most}: reflectance x 10000, scene classes"
         )
     return values
