@@ -253,9 +253,10 @@ def mosaic_day(images: list[OpticalImage]) -> OpticalImage:
 def _whole(values: npt.NDArray[Any], most: int, href: str) -> npt.NDArray[Any]:
     """Return whole numbers from 0 to ``most``; anything else would be stored as something else."""
     if values.dtype.kind not in "iu" or not 0 <= int(values.min()) <= int(values.max()) <= most:
+        found = f"{values.dtype} from {values.min()} to {values.max()}"
         raise SceneError(
-            f"{unsigned(href)} holds {values.dtype} from {values.min()} to {values.max()}, not "
-            f"whole numbers of 0 to {most}: reflectance x 10000, scene classes"
+            f"{unsigned(href)} holds {found}, expected whole numbers of 0 to {most}: "
+            "reflectance x 10000, scene classes"
         )
     return values
 
