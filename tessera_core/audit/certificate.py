@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tessera_core.audit.condition import ON_BROKEN, WORDS, conditions
 from tessera_core.audit.graph import BOX_HEIGHT, draw
 from tessera_core.audit.report import AuditReport, Finding, Grade, Step, counted
-from tessera_core.audit.standing import ON_BROKEN, WORDS, standings
 from tessera_core.records.files import write_atomically, write_json
 from tessera_core.records.page import render_page
 
@@ -44,7 +44,7 @@ def render_text(report: AuditReport) -> str:
     lines += [f"  {name:<10}{value}" for name, value in headline(report).items()]
     blocking, others = split_findings(report)
     lines += _told(blocking)
-    words = {digest: one.word for digest, one in standings(report).items()}
+    words = {digest: one.word for digest, one in conditions(report).items()}
     lines += ["", "The chain, from the scenes to what was published:", ""]
     for step in report.steps:
         lines += _drawn(step, words[step.digest], is_last=step is report.steps[-1])
@@ -74,7 +74,7 @@ def render_html(
         "headline": headline(report) if lines is None else lines,
         "pixel": pixel,
         "steps": report.steps,
-        "words": {digest: (one.word, one.grade) for digest, one in standings(report).items()},
+        "words": {digest: (one.word, one.grade) for digest, one in conditions(report).items()},
         "graph": draw(report),
         "box_height": BOX_HEIGHT,
         "blocking": blocking,

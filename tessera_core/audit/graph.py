@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from tessera_core.audit.report import AuditReport, Finding, Grade, Step, sources_of
-from tessera_core.audit.standing import (
+from tessera_core.audit.condition import (
     SOUND,
     WORDS,
-    Standing,
+    Condition,
     behind,
     beside,
-    standings,
+    conditions,
     worst_grades,
 )
+from tessera_core.audit.report import AuditReport, Finding, Grade, Step, sources_of
 
 BOX_WIDTH, BOX_HEIGHT = 116, 86
 COLUMN_WIDTH, LEVEL_HEIGHT, MARGIN = 150, 100, 8
@@ -110,7 +110,7 @@ class Graph:
 
 def draw(report: AuditReport) -> Graph:
     """Return the drawing of an audit's receipts; whatever blocks has a red box in it."""
-    known = {digest: one for digest, one in standings(report).items() if one.stage in COLUMNS}
+    known = {digest: one for digest, one in conditions(report).items() if one.stage in COLUMNS}
     bands = _bands(report.start, known)
     places = {digest: _corner(known[digest].stage, band) for digest, band in bands.items()}
     worst = worst_grades(report)
@@ -132,7 +132,7 @@ def draw(report: AuditReport) -> Graph:
     return Graph(width=width, height=height, boxes=tuple(boxes), lines=tuple(lines))
 
 
-def _bands(start: str, known: Mapping[str, Standing]) -> dict[str, int]:
+def _bands(start: str, known: Mapping[str, Condition]) -> dict[str, int]:
     """Return the band of each receipt: its run's, or the next that is free at its stage."""
     bands: dict[str, int] = {}
     taken: set[tuple[str, int]] = set()
@@ -160,7 +160,7 @@ def _corner(stage: str, band: int) -> tuple[int, int]:
     return MARGIN + column * COLUMN_WIDTH, top + level * LEVEL_HEIGHT
 
 
-def _box(digest: str, one: Standing, x: int, y: int) -> Box:
+def _box(digest: str, one: Condition, x: int, y: int) -> Box:
     lines = [digest[:SHORT]]
     if one.step is not None:
         lines.append(f"@ {one.step.commit[:SHORT]}{'+' if one.step.is_dirty else ''}")
@@ -200,7 +200,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= WIDE_LETTERS else f"{text[: WIDE_LETTERS - 3]}..."
 
 
-def _lines(known: Mapping[str, Standing], places: Mapping[str, tuple[int, int]]) -> Iterator[Line]:
+def _lines(known: Mapping[str, Condition], places: Mapping[str, tuple[int, int]]) -> Iterator[Line]:
     for digest, place in places.items():
         step = known[digest].step
         for earlier in () if step is None else behind(step):

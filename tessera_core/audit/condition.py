@@ -1,4 +1,4 @@
-"""What each receipt of an audit is worth: broken, missing, warned of, or on broken ground."""
+"""In what condition an audit finds each receipt: broken, gone, warned of, or on broken ground."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ON_BROKEN: Final = "stands on broken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Condition:
     """One receipt of the chain, there or not."""
 
     stage: str
@@ -41,8 +41,8 @@ class Standing:
         return WORDS.get(self.grade, "")
 
 
-def standings(report: AuditReport) -> dict[str, Standing]:
-    """Return digest -> standing of every receipt of the chain, missing ones included."""
+def conditions(report: AuditReport) -> dict[str, Condition]:
+    """Return digest -> condition of every receipt of the chain, missing ones included."""
     steps = {step.digest: step for step in report.steps}
     missing = _missing(report, steps)
     worst = worst_grades(report)
@@ -51,7 +51,7 @@ def standings(report: AuditReport) -> dict[str, Standing]:
     shaken = _shaken(steps, grades, worst)
     stages = {digest: step.stage for digest, step in steps.items()} | missing
     return {
-        digest: Standing(
+        digest: Condition(
             stage=stage, step=steps.get(digest), grade=grades[digest], on_broken=digest in shaken
         )
         for digest, stage in stages.items()
