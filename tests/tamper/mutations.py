@@ -104,6 +104,7 @@ class Tampering:
                 output["sha256"]
                 for path in current
                 for output in json.loads(path.read_bytes())["outputs"]
+                if output["path"].endswith(".json")
             ]
         return sorted(self.paths.lineage / f"{digest}.json" for digest in digests)
 
