@@ -99,16 +99,19 @@ def _told(error: Exception, root: str) -> "TesseraError | None":
     """Return an error as the sentence that the user reads; None where it is a fault of ours."""
     from pathlib import Path
 
-    from tessera_core.errors import StorageError, TesseraError
-    from tessera_core.records.faults import machine_fault
+    from tessera_core.errors import RemoteError, StorageError, TesseraError
+    from tessera_core.records.faults import comes_from_sqlite, machine_fault
 
-    if isinstance(error, TesseraError):
+    # MLflow's database beside us is no service: what the machine says of it helps more.
+    if isinstance(error, TesseraError) and not (
+        isinstance(error, RemoteError) and comes_from_sqlite(error)
+    ):
         return error
     if (fault := machine_fault(error, Path(root).absolute())) is not None:
         return fault
     if isinstance(error, OSError) and error.filename is not None:
         return StorageError(f"cannot use {error.filename}: {error.strerror}")
-    return None
+    return error if isinstance(error, TesseraError) else None
 
 
 def build_parser() -> argparse.ArgumentParser:

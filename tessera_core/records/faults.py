@@ -6,6 +6,7 @@ come that way; their errors are known by what the system has said at the bottom 
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
@@ -60,6 +61,11 @@ def machine_fault(error: BaseException, root: Path) -> TesseraError | None:
                 "`tessera rebuild-tracking` makes that of MLflow again from receipts"
             )
     return None
+
+
+def comes_from_sqlite(error: BaseException) -> bool:
+    """Return whether a database in a file of this machine is behind an error."""
+    return any(isinstance(one, sqlite3.Error) for one in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

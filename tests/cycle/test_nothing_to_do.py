@@ -24,7 +24,7 @@ OURS = re.compile(
     r"""
     $|workspace\ |scenes\ +simulated|nothing\ changed:|simulated\ scenes:|no\ data\ for
     |(?:ingest|quality|shuffle|pretrain|evaluate|register|export|audit)\ +(?:done|reused)\ .*\]$
-    |tessera\ version\ \d+\ is\ |\w+:\ (?:skipped,|.*\(-?\d\S*\ to\ )|\ \ [\w/]+\ +\w+\ -?\d
+    |tessera\ version\ \d+\ is\ |\w+:\ (?:skipped,|.*\(-?\d[^)]*\ to\ )|\ \ [\w/]+\ +\w+\ -?\d
     |\d+\ declared\ benchmarks?\ ha
     |(?:embeddings|report|certificate)\ +/|to\ look\ +make
     |(?:quote|outturn):\ \d+\ steps\ |tessera:\ waiting\ for\ the\ \w+\ lock
