@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from flows.context import Context
 from flows.evidence import bring_all_behind, bring_behind_export
-from flows.subjects import find, unreachable
+from flows.subjects import SQLITE, find, unreachable
 from tessera_core.audit.locks import (
     LOCK_NAME,
     check_lock,
@@ -97,10 +97,12 @@ def with_pointers(report: AuditReport, context: Context, model_name: str) -> Aud
 def registry_findings(context: Context, model_name: str) -> list[Finding]:
     """Compare the model registry with the receipts.
 
-    One that is not there gives a note, and one that answers with an error a warning.
+    A database that is not there gives a note; a server that is down or answers with an error, a
+    warning.
     """
     if (why := unreachable(context.settings)) is not None:
-        return [pointers_gone(REGISTRY, why)]
+        is_gone = context.settings.mlflow_tracking_uri.startswith(SQLITE)
+        return [pointers_gone(REGISTRY, why) if is_gone else not_compared(REGISTRY, why)]
     try:
         state = _read_registry(context, model_name)
     except RemoteError as error:

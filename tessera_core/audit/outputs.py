@@ -153,7 +153,7 @@ def verify_sources(
                     grade=grade,
                     artefact=source.path,
                     problem=problem,
-                    next_step="bring the original back, or ingest what is there now as a new run",
+                    next_step="bring the original back, or run again with what is there now",
                 )
             )
     if num_remote:

@@ -85,12 +85,13 @@ def describe_standing(
     if not ranked:
         return f"{said}; no baseline was asked"
     best, *others = ranked
+    which = "the best baseline" if others else "the only baseline that was asked"
     value = f"{model_label(best)}, {shown(scores[best]['mean'], metric)}"
     if best not in differences:
-        return f"{said}; the best baseline is {value}"
+        return f"{said}; {which} is {value}"
     told = {name: _amount(name, metric, differences) for name in ranked if name in differences}
     parts = [
-        f"{_verdict(differences[best], sign)} the best baseline, {value} "
+        f"{_verdict(differences[best], sign)} {which}, {value} "
         f"({signed(differences[best]['mean'], metric)})"
     ]
     for verdict in (BELOW, UNCLEAR, ABOVE):

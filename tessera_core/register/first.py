@@ -101,8 +101,8 @@ def judge_first(baselines: Baselines) -> FirstVerdict:
     blocks = [pair.sentence for pair in pairs if pair.is_worse]
     if not any(all(pair.is_better for pair in both) for both in found.values()):
         blocks.append(
-            "it beats the untrained encoder and the answer without any encoder on none of "
-            f"{len(tasks)} tasks that can tell, at the level of {level:.3f} each "
+            "it beats the untrained encoder and the answer without any encoder on no task, of "
+            f"{len(tasks)} that can tell, at the level of {level:.3f} each "
             f"({SHARED_OUT:.2f} over all)"
         )
     told = [pair.sentence for pair in sorted(pairs, key=lambda pair: not pair.is_better)]

@@ -125,14 +125,15 @@ def test_without_the_database_all_else_is_verified_and_none_is_made(
     assert database.is_file() == (fate == "overwritten")
 
 
-def test_a_registry_that_does_not_answer_is_a_note(
+def test_a_registry_that_does_not_answer_is_warned_of_and_not_called_gone(
     tessera: Tessera, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
     code, said, _ = tessera("audit", "--json")
 
-    assert (code, findings(said, "NOTE")) == (0, ["registry"])
+    assert (code, findings(said, "WARN")) == (0, ["registry"])
+    assert "gone" not in said
 
 
 def test_a_lock_that_names_an_unknown_receipt_fails(

@@ -12,6 +12,7 @@ from tessera_core.errors import RecordError
 from tessera_core.records.paths import Paths
 from tests.cycle.conftest import tessera
 from tests.tamper.conftest import Audit
+from tests.tamper.every_file import evidence, of_the_challenger
 from tests.tamper.mutations import (
     ARTIFACTS,
     RELINKED,
@@ -143,3 +144,27 @@ def test_twenty_clean_runs_give_no_finding_at_all(tmp_path: Path) -> None:
         run = Run(root=tmp_path / f"run{number}", mark=f"seed {number}").cycle()
         report = verify_chain(run.receipts["export"], run.paths, require_sources=True)
         assert report.findings == (), number
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_one_byte_changed_in_every_file_that_a_cycle_leaves_is_named(
+    world: Paths, audit: Audit
+) -> None:
+    """Slow, as only a whole cycle leaves every file that there is."""
+    files = evidence(world)
+    folders = {path.relative_to(world.root).parts[1] for path in files}
+    assert folders >= {
+        "samples", "quality", "shards", "model", "training", "evaluation", "registration",
+        "exports", "scenes",
+    }  # fmt: skip
+
+    with tampering(world, 0) as one:
+        for path in files:
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            one.write(path, bytes(content))
+        named = {finding.artefact for finding in [*audit().findings, *of_the_challenger(world)]}
+
+    names = [path.relative_to(world.root).as_posix() for path in files]
+    assert [name for name in names if name not in named] == []

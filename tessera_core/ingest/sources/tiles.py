@@ -18,7 +18,7 @@ from tessera_core.ingest.config import FIRST_YEAR, LAST_YEAR
 from tessera_core.ingest.sources import TileRef, exclusion_remark
 from tessera_core.ingest.tiling import check_pixel_size
 from tessera_core.records.files import FileDigest, read_json
-from tessera_core.records.outside import digest_source
+from tessera_core.records.outside import digest_source, plain_path
 from tessera_core.records.samples import Scene
 
 SHOWN: Final = 5
@@ -52,6 +52,11 @@ class TileDirectories:
         """
         self._root = root
         self._year = year
+        if not base.exists():
+            raise SceneError(
+                f"{plain_path(base)} holds no tile: there is no such folder; set ingest.path to a "
+                "TESSERA d-pixel directory"
+            )
         if (base / BANDS).is_file():
             found = {base.resolve().name: base}
         else:

@@ -40,7 +40,9 @@ def test_the_best_baseline_is_named_first_with_its_score(values):
     [(0.6, ": below the"), (0.5, ": no clear difference from the"), (0.4, ": above the")],
 )
 def test_a_verdict_on_the_best_baseline_needs_an_interval_without_zero(value, verdict):
-    assert f"{verdict} best baseline, monthly band values" in stand({"raw/linear": value})
+    sentence = stand({"raw/linear": value, "majority": 0.1})
+
+    assert f"{verdict} best baseline, monthly band values" in sentence
 
 
 def test_of_an_error_the_smallest_is_best_and_below_zero_is_better():
@@ -60,7 +62,8 @@ def test_without_baselines_that_is_said():
 
 
 def test_a_receipt_of_earlier_code_names_the_best_baseline_without_a_verdict():
-    headline = {"encoder/linear": {"accuracy": about(0.5)}, "majority": {"accuracy": about(0.6)}}
+    scores = {"encoder/linear": 0.5, "majority": 0.6, "raw/forest": 0.4}
+    headline = {model: {"accuracy": about(score)} for model, score in scores.items()}
     facts = {
         "headline": {"crop_type": headline, "height": {}},
         "compared": {"crop_type": "encoder/linear", "height": "encoder/ridge"},
@@ -82,3 +85,10 @@ def test_receipt_and_evaluation_give_the_same_sentence():
 
     assert told == {"crop_type": report_standing(evaluation["tasks"]["crop_type"])}
     assert "the best baseline" in told["crop_type"]
+
+
+def test_a_baseline_that_was_asked_alone_is_not_called_the_best():
+    told = stand({"majority": 0.1})
+
+    assert "above the only baseline that was asked, most frequent class, 10.0 %" in told
+    assert "best" not in told

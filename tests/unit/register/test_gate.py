@@ -262,8 +262,8 @@ def test_a_first_version_serves_when_it_beats_both_baselines_on_a_task(old):
     [
         (4, -1, "crops loses to the most frequent class: accuracy"),
         (-1, 4, "crops loses to the untrained encoder: accuracy"),
-        (0, 4, "it beats the untrained encoder and the answer without any encoder on none of 1"),
-        (4, 0, "it beats the untrained encoder and the answer without any encoder on none of 1"),
+        (0, 4, "it beats the untrained encoder and the answer without any encoder on no task"),
+        (4, 0, "it beats the untrained encoder and the answer without any encoder on no task"),
     ],
 )
 def test_one_that_beats_only_one_of_them_stays_challenger(old, untrained, constant, reason):
@@ -283,7 +283,7 @@ def test_beating_either_on_a_task_of_its_own_is_not_enough(old):
     decision = first(baselines=baselines)
 
     assert decision.alias == CHALLENGER
-    assert "on none of 2 tasks that can tell, at the level of 0.020 each" in decision.reasons[0]
+    assert "on no task, of 2 that can tell, at the level of 0.020 each" in decision.reasons[0]
 
 
 def test_a_loss_on_one_task_holds_back_what_is_earned_on_another(old):
