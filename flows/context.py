@@ -10,11 +10,13 @@ from flows.adapters.moved import bring_home
 from flows.console import note
 from flows.settings import Settings, activate
 from tessera_core.config import PARAMS_NAME, PlatformConfig
-from tessera_core.errors import AbsentDataError, ConfigError, StorageError
+from tessera_core.errors import AbsentDataError, ConfigError, SceneError, StorageError
+from tessera_core.ingest.config import STAC_API_SCHEMES
 from tessera_core.records.benchmarks import read_benchmarks
 from tessera_core.records.labels import label_folders
 from tessera_core.records.locks import one_at_a_time
 from tessera_core.records.manifest import MANIFEST_NAME
+from tessera_core.records.outside import plain_path
 from tessera_core.records.paths import Paths
 
 RUN_NAME_LENGTH = 12
@@ -122,13 +124,15 @@ def require_questions(context: Context) -> None:
     """Refuse what an hour of work would end with: wrong labels, tasks, or folders that are named.
 
     Raises:
-        SceneError: ``evaluate.labels`` names a folder without label rasters.
+        SceneError: ``ingest.path`` names nothing, or ``evaluate.labels`` a folder without label
+            rasters.
         ConfigError: A task is unknown, wrong, or there is none; a setting names a folder that
             holds no model or no checkpoint.
         AbsentDataError: The data of a task that was asked for by name is not there.
     """
     config, root = context.config, context.paths.root
     asked = read_benchmarks(root / config.evaluate.benchmarks, config.evaluate.tasks)
+    _require_scenes(context)
     label_folders(root, config.evaluate.labels, config.ingest.source, config.ingest.path)
     base = root / config.evaluate.benchmark_data
     for task in asked if config.evaluate.tasks is not None else ():
@@ -139,6 +143,19 @@ def require_questions(context: Context) -> None:
                     "data there, or set evaluate.benchmark_data to the folder that holds it"
                 )
     _require_models(context)
+
+
+def _require_scenes(context: Context) -> None:
+    """Refuse an ``ingest.path`` where nothing is, unless the run makes the scenes there itself."""
+    config, root = context.config, context.paths.root
+    path = config.ingest.path
+    if path.startswith(STAC_API_SCHEMES) or path == config.simulate.path:
+        return
+    if not (root / path).exists():
+        raise SceneError(
+            f"ingest.path names {path}, but there is no {plain_path(root / path)}; set it to where "
+            "the scenes are, from the checkout or as a whole path"
+        )
 
 
 def _require_models(context: Context) -> None:

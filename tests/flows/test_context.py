@@ -66,6 +66,7 @@ def test_a_given_server_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("evaluate.tasks=[crop_typo]", ConfigError, "crop_type"),
         ("evaluate.tasks=[pastis_r]", AbsentDataError, "evaluate.tasks asks for pastis_r, but"),
+        ("ingest.path=../nowhere", SceneError, "ingest.path names ../nowhere, but there is no /"),
         ("evaluate.labels=nowhere", SceneError, "nowhere"),
         ("evaluate.references=[data/imported/no]", ConfigError, "evaluate.references names data"),
         ("pretrain.imported=data/imported/no", ConfigError, "holds no model artifact"),
