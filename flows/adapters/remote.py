@@ -1,8 +1,10 @@
 """Calls to MLflow whose errors are told as what they are: never as "there is none"."""
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -10,8 +12,10 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 
 from tessera_core.errors import RemoteError, TesseraError
+from tessera_core.records.locks import one_at_a_time
 
 ABSENT: Final = "RESOURCE_DOES_NOT_EXIST"
+SQLITE: Final = "sqlite:///"
 MAX_PART: Final = 110
 """Characters that a message quotes of either end of an answer; a proxy's page may be long."""
 
@@ -45,8 +49,16 @@ def connect(uri: str) -> MlflowClient:
 
     A thing that MLflow says it does not have raises NotThereError, which is one.
     """
-    with remote_errors(uri, "connect"):
+    with _alone(uri), remote_errors(uri, "connect"):
         return cast("MlflowClient", _Guarded(MlflowClient(uri, registry_uri=uri)))
+
+
+def _alone(uri: str) -> AbstractContextManager[None]:
+    """Return a block for one process at a time: two that make one database spoil it (alembic)."""
+    folder = Path(uri.removeprefix(SQLITE)).parent
+    if not uri.startswith(SQLITE) or not os.access(folder, os.W_OK):
+        return nullcontext()
+    return one_at_a_time(folder / ".mlflow.lock")
 
 
 @contextmanager
