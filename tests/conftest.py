@@ -114,6 +114,18 @@ def _strict_torch(request: pytest.FixtureRequest) -> None:
     torch.use_deterministic_algorithms(True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forgetful_mlflow() -> Iterator[None]:
+    """Let no module inherit the tracking server and registry of another."""
+    yield
+    if mlflow := sys.modules.get("mlflow"):
+        # A client that names a tracking server only asks the registry that was set last.
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The root of the repository."""

@@ -48,7 +48,9 @@ def test_weights_that_earn_nothing_are_not_exported_until_a_person_says_so(
     own = tessera(checkout, "retrain", *OWN_NAME).stdout
 
     assert f"{NAME} version 1 is challenger, and there is no champion" in imported
-    assert "it beats the untrained encoder and the answer without any encoder on none" in imported
+    assert (
+        "it beats the untrained encoder and the answer without any encoder on no task" in imported
+    )
     assert "the best baseline, " in imported
     assert "certificate.html: passed" in imported
     assert "tessera promote 1 --by NAME --reason TEXT" in imported
@@ -62,7 +64,6 @@ def test_weights_that_earn_nothing_are_not_exported_until_a_person_says_so(
     assert served.count(" reused ") == 7
     assert "imported as v2-student" in imported
     assert "encoder_16/linear" in imported, "a Matryoshka student is scored by prefix too"
-    assert "certificate" in imported
     (decision,) = [line for line in own.splitlines() if f"{NAME} version 2 is" in line]
     assert "crop_type" in decision
 

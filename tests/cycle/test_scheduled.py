@@ -62,7 +62,8 @@ def test_a_triggered_run_completes_and_its_version_gets_an_alias_with_reasons(
 
     assert run["parameters"]["overrides"] == ["pretrain.seed=18"]
     assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
-    client = MlflowClient(f"sqlite:///{checkout / '.mlflow' / 'mlflow.db'}")
+    database = f"sqlite:///{checkout / '.mlflow' / 'mlflow.db'}"
+    client = MlflowClient(database, registry_uri=database)
     versions = client.search_model_versions("name = 'tessera'")
     newest = max(versions, key=lambda version: int(version.version))
     aliases = client.get_registered_model("tessera").aliases

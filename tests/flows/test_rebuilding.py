@@ -44,7 +44,8 @@ def pruned(told: Told) -> Told:
 
 
 def mlflow_of(root: Path) -> MlflowClient:
-    return MlflowClient(load_context(root).settings.mlflow_tracking_uri)
+    uri = load_context(root).settings.mlflow_tracking_uri
+    return MlflowClient(uri, registry_uri=uri)
 
 
 def everything(root: Path) -> dict[str, Any]:

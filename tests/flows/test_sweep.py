@@ -142,7 +142,6 @@ def checkout(
     repo: Path, tmp_path_factory: pytest.TempPathFactory, prefect_server: None
 ) -> Iterator[Path]:
     """A folder that passes for a checkout, with small settings."""
-    import mlflow
 
     folder = tmp_path_factory.mktemp("sweep")
     params = yaml.safe_load((repo / "params.yaml").read_text(encoding="utf-8"))
@@ -155,8 +154,6 @@ def checkout(
         for name in Settings.model_fields:
             patch.setenv(name.upper(), "")
         yield folder
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
 
 
 @pytest.fixture
@@ -173,7 +170,8 @@ def sweep(checkout: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
 
 def runs_of(checkout: Path) -> dict[str, Run]:
     """Every MLflow run of the checkout by its name."""
-    client = MlflowClient(f"sqlite:///{checkout / '.mlflow' / 'mlflow.db'}")
+    database = f"sqlite:///{checkout / '.mlflow' / 'mlflow.db'}"
+    client = MlflowClient(database, registry_uri=database)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     runs = client.search_runs([experiment.experiment_id])
     assert len({run.info.run_name for run in runs}) == len(runs)
@@ -205,9 +203,9 @@ def test_a_sweep_goes_on_after_a_failed_trial_and_shares_its_data(
     assert best == max(
         run.data.metrics["probe/accuracy"] for run in children if run.info.status == "FINISHED"
     )
-    table = MlflowClient(f"sqlite:///{checkout / '.mlflow' / 'mlflow.db'}").download_artifacts(
-        parent.info.run_id, "sweep/trials.csv", str(tmp_path)
-    )
+    database = f"sqlite:///{checkout / '.mlflow' / 'mlflow.db'}"
+    client = MlflowClient(database, registry_uri=database)
+    table = client.download_artifacts(parent.info.run_id, "sweep/trials.csv", str(tmp_path))
     rows = list(csv.DictReader(io.StringIO(Path(table).read_text(encoding="utf-8"))))
     assert [each["status"] for each in rows] == ["done", "done", "failed", "failed"]
     assert parent.data.tags["tessera.sweep.best_run"] == rows[0]["run_id"]

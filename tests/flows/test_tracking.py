@@ -22,7 +22,7 @@ ARRIVAL_S = 30
 
 
 def runs_of(settings: Settings) -> list:
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = MlflowClient(settings.mlflow_tracking_uri, registry_uri=settings.mlflow_tracking_uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     return list(client.search_runs([experiment.experiment_id]))
 
@@ -140,7 +140,7 @@ def watched_run(settings: Settings) -> Iterator[str]:
 
 
 def history_of(settings: Settings, run_id: str) -> list:
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = MlflowClient(settings.mlflow_tracking_uri, registry_uri=settings.mlflow_tracking_uri)
     return client.get_metric_history(run_id, "system/cpu_utilization_percentage")
 
 
@@ -249,6 +249,6 @@ def test_a_history_fills_the_gaps_of_a_run_and_repeats_nothing(
         for _ in range(2):
             replay_history(context, run)
 
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = MlflowClient(settings.mlflow_tracking_uri, registry_uri=settings.mlflow_tracking_uri)
     found = client.get_metric_history(run.run_id, "loss/total")
     assert [(entry.step, entry.value) for entry in found] == [(9, 1.0), (19, -9.0), (29, -19.0)]
