@@ -84,7 +84,7 @@ def say_summary(summary: Mapping[str, Any]) -> None:
         say(f"{task}: {summary['standings'][task]}")
         for name, text in scores.items():
             say(f"  {name:<24} {text}")
-    from tessera_core.evaluate.sources import NO_DATA
+    from tessera_core.benchmarks.sources import NO_DATA
 
     absent = [task for task, reason in summary["skipped"].items() if reason.startswith(NO_DATA)]
     for task, reason in summary["skipped"].items():

@@ -24,7 +24,7 @@ def ensure_scenes(context: Context) -> None:
     """Write the embedded default's scenes when the settings point at them."""
     config = context.config
     if config.ingest.source == "stac" and config.ingest.path == config.simulate.path:
-        from tessera_core.ingest.simulate import simulate
+        from tessera_core.simulate import simulate
 
         catalogue = simulate(config.simulate, context.paths.root)
         say(f"scenes    simulated in {catalogue.parent.relative_to(context.paths.root)}")

@@ -8,8 +8,8 @@ from flows.console import say
 from flows.context import Context, load_context
 from flows.retrain import retrain
 from tessera_core.errors import GateError
-from tessera_core.recall.report import find_recall
-from tessera_core.recall.stamps import stamp_recalled
+from tessera_core.lineage.recall.report import find_recall
+from tessera_core.lineage.recall.stamps import stamp_recalled
 
 
 @flow(name="recall", flow_run_name="recall", persist_result=False)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.context import Context
-from tessera_core.audit.certificate import HTML_NAME
-from tessera_core.audit.subject import find_subject
 from tessera_core.errors import RecordError
+from tessera_core.lineage.audit.certificate import HTML_NAME
+from tessera_core.lineage.audit.subject import find_subject
 from tessera_core.records.code import closure_digest
 from tessera_core.records.evaluation import UNSCORED
 from tessera_core.records.files import digest_file, digest_json, read_json
@@ -98,7 +98,7 @@ def log_evaluation_once(context: Context, tracker: Any, receipt: Receipt) -> Non
 
 def log_evaluation(context: Context, tracker: Any, receipt: Receipt, name: str) -> None:
     """Log an evaluation, whether or not the training run says that it was logged."""
-    from flows.versions import log_evaluation_run
+    from flows.services.versions import log_evaluation_run
 
     tracker.log_metrics(0, headline_scores(receipt.facts))
     evaluation_run = log_evaluation_run(

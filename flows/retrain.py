@@ -6,11 +6,11 @@ from prefect import flow
 
 from flows.context import load_context, require_questions
 from flows.dataset import dataset
-from flows.evidence import evidence_of_team
-from flows.models import refuse_older_registry
 from flows.release import release
 from flows.reporting import publish_links, summarise
-from flows.services import require_mlflow
+from flows.servers.probe import require_mlflow
+from flows.services.evidence import evidence_of_team
+from flows.services.models import refuse_older_registry
 from flows.training import training
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flows.login import draw_login, keep_login, read_login
+from flows.servers.login import draw_login, keep_login, read_login
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 RETRIES: Final = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"

@@ -13,8 +13,17 @@ from flows import tasks
 from flows.console import say, say_stage
 from flows.context import load_context
 from flows.dataset import STAGES, dataset
-from flows.grid import Plan, plan_sweep, require_concurrency
-from flows.trials import DONE, PROBE, Row, best_of, describe_trial, rank, render_csv, render_table
+from flows.services.sweep_grid import Plan, plan_sweep, require_concurrency
+from flows.services.sweep_trials import (
+    DONE,
+    PROBE,
+    Row,
+    best_of,
+    describe_trial,
+    rank,
+    render_csv,
+    render_table,
+)
 from tessera_core.errors import TesseraError, TrainingError
 from tessera_core.records.files import write_atomically
 from tessera_core.terminal import keep_for_ourselves
@@ -78,7 +87,7 @@ def run_trials(plan: Plan, parent: str, concurrency: int) -> dict[str, str]:
     if concurrency == 1:
         return run_in_turn(each, root, base, parent)
     # The feed's cache is filled once, not by all processes at the same time.
-    from tessera_core.shuffle.reader import open_feed
+    from tessera_core.feed.reader import open_feed
 
     open_feed(plan.base.paths.shards, "train", plan.base.paths.feed_cache)
     runner: Any = ThreadPoolTaskRunner(max_workers=concurrency)

@@ -92,8 +92,8 @@ def evaluate_and_log(context: Context) -> Receipt:
 @task(name="compare", timeout_seconds=24 * 3600, **OPTIONS)
 def compare(context: Context) -> None:
     """Ask the champion what the new model was asked; promotion needs both answers."""
-    from flows.evidence import bring_evidence
-    from flows.versions import compare_with_champion
+    from flows.services.evidence import bring_evidence
+    from flows.services.versions import compare_with_champion
 
     bring_evidence(context)
     compare_with_champion(context)
@@ -104,8 +104,8 @@ def register(context: Context, data_versions: dict[str, str]) -> Receipt:
     """Scores to version, alias and reasons."""
     from flows.adapters.registry import MlflowRegistry
     from flows.adapters.tracking import open_run
-    from flows.evidence import evidence_of_team
-    from flows.versions import compare_with_champion
+    from flows.services.evidence import evidence_of_team
+    from flows.services.versions import compare_with_champion
 
     with (
         context.alone_with("registry"),
@@ -135,7 +135,7 @@ def export(context: Context) -> Receipt:
 @task(name="audit", timeout_seconds=4 * 3600, **OPTIONS)
 def audit(context: Context) -> Receipt:
     """Verify the whole chain and write the certificate."""
-    from flows.evidence import bring_behind_export
+    from flows.services.evidence import bring_behind_export
 
     bring_behind_export(context.paths)
     return _run("audit", context, _plain_ports()).receipt
@@ -144,9 +144,9 @@ def audit(context: Context) -> Receipt:
 @task(name="certify", timeout_seconds=4 * 3600, **OPTIONS)
 def certify(context: Context) -> Path:
     """Verify the chain of a version of which nothing is exported, and write its certificate."""
-    from flows.auditing import audit
     from flows.reporting import version_name
-    from tessera_core.audit.stage import refusal
+    from flows.services.auditing import audit
+    from tessera_core.lineage.audit.stage import refusal
 
     report, folder = audit(context, version_name(context))
     if folder is None or not report.passed:

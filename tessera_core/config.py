@@ -9,20 +9,27 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from tessera_core.audit.config import AuditConfig
+from tessera_core.benchmarks.config import EvaluateConfig
 from tessera_core.errors import ConfigError, did_you_mean
-from tessera_core.evaluate.config import EvaluateConfig
 from tessera_core.export.config import ExportConfig
 from tessera_core.ingest.config import IngestConfig
-from tessera_core.ingest.simulate.config import SimulateConfig
 from tessera_core.pretrain.config import PretrainConfig
 from tessera_core.quality.config import QualityConfig
 from tessera_core.records.files import digest_json
 from tessera_core.records.typed import build, plain, read_yaml
 from tessera_core.register.config import RegisterConfig
 from tessera_core.shuffle.config import ShuffleConfig
+from tessera_core.simulate.config import SimulateConfig
 
 PARAMS_NAME = "params.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditConfig:
+    """What the audit insists on."""
+
+    require_sources: bool
+    """Treat source scenes that are gone or changed as a failure, not a note."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

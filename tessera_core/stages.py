@@ -59,7 +59,8 @@ class Stage:
     @property
     def module(self) -> str:
         """Import path of its code."""
-        return f"tessera_core.{self.name}.stage"
+        room = "lineage.audit" if self.name == "audit" else self.name
+        return f"tessera_core.{room}.stage"
 
 
 _ALL: Final = (

@@ -12,7 +12,7 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
 from flows.adapters.remote import NotThereError, connect, garbled, remote_errors
-from flows.services import require_mlflow
+from flows.servers.probe import require_mlflow
 from flows.settings import Settings, sent_once
 from tessera_core.domain.bands import ORBITS
 from tessera_core.errors import ArtifactError, RemoteError

@@ -13,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from flows.adapters.remote import connect
-from flows.services import require_mlflow
+from flows.servers.probe import require_mlflow
 from flows.settings import Settings
 from tessera_core.errors import RemoteError
 

@@ -12,11 +12,11 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from tessera_core.benchmarks.gather import Gathered, MappedTile
+from tessera_core.benchmarks.prepare import class_names
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.scores import is_share, metric_title
-from tessera_core.evaluate.gather import Gathered, MappedTile
 from tessera_core.evaluate.mosaic import embedding_colours, latest_year, paint, place_tiles
-from tessera_core.evaluate.prepare import class_names
 from tessera_core.records.words import SIMULATED, model_label
 
 MODEL_COLOURS: Final = {

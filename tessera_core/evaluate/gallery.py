@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from tessera_core.benchmarks.gather import Gathered, MappedTile
 from tessera_core.domain.scores import Kind
 from tessera_core.evaluate.figures import FAINT, INK, WARNING, save_png
-from tessera_core.evaluate.gather import Gathered, MappedTile
 from tessera_core.evaluate.mosaic import embedding_colours, latest_year, paint, place_tiles
-from tessera_core.evaluate.score import TaskResult
 from tessera_core.records.words import SIMULATED
+from tessera_core.scoring.score import TaskResult
 
 NUM_SHOWN: Final = 12
 NUM_COLUMNS: Final = 4

@@ -9,12 +9,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core.benchmarks.gather import Gathered, gather, places_of
+from tessera_core.benchmarks.sources import source_files
 from tessera_core.errors import ArtifactError, InputError, RecordError
-from tessera_core.evaluate.featurise import Encoders, featurise
-from tessera_core.evaluate.gather import Gathered, gather, places_of
 from tessera_core.evaluate.predictions import predictions_table
-from tessera_core.evaluate.score import score_task
-from tessera_core.evaluate.sources import source_files
 from tessera_core.records.benchmarks import Benchmark, Source, read_benchmarks
 from tessera_core.records.code import closure_digest
 from tessera_core.records.evaluation import EVALUATION_NAME, PREDICTIONS_NAME
@@ -29,6 +27,8 @@ from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import write_table
 from tessera_core.records.standing import main_differences
 from tessera_core.records.typed import plain
+from tessera_core.scoring.featurise import Encoders, featurise
+from tessera_core.scoring.score import score_task
 
 if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
@@ -200,7 +200,7 @@ def _diagnose(
     artifact: "ModelArtifact", gathered: Gathered, benchmarks: list[Benchmark], seed: int
 ) -> dict[str, Any]:
     """Return the diagnostics of a model on the d-pixels of the first task that has fields."""
-    from tessera_core.evaluate.diagnostics.gather import diagnose_model
+    from tessera_core.diagnostics.gather import diagnose_model
 
     for each in benchmarks:
         examples = gathered.examples.get(each.name)

@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tessera_core.benchmarks.gather import MappedTile
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.grid import TileGrid
-from tessera_core.evaluate.gather import MappedTile
 
 Floats = npt.NDArray[np.float64]
 

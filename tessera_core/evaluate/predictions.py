@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tessera_core.evaluate.estimates import is_tested
-from tessera_core.evaluate.score import TaskResult
 from tessera_core.records.evaluation import PREDICTIONS
+from tessera_core.scoring.estimates import is_tested
+from tessera_core.scoring.score import TaskResult
 
 
 def predictions_table(results: Mapping[str, TaskResult]) -> pa.Table:

@@ -17,7 +17,7 @@ from tessera_core.domain.norms import NormStats
 from tessera_core.domain.sampling import GOLDEN_GAMMA, mix_bits
 from tessera_core.model.config import ModelConfig
 from tessera_core.model.encoder import Encoder
-from tessera_core.model.plan import equal_lengths, plan_sensor
+from tessera_core.model.equal_lengths import equal_lengths, plan_sensor
 from tessera_core.model.sequences import Rows, Sequences, sequences_of
 
 SPAN: Final = 32_768

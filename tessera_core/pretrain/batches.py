@@ -12,9 +12,10 @@ from torch import Tensor
 
 from tessera_core.domain.norms import NormStats
 from tessera_core.pretrain.config import PretrainConfig
-from tessera_core.pretrain.plan import StepPlan
 from tessera_core.pretrain.ranks import Ranks
-from tessera_core.pretrain.views import RawPixels, draw_views
+from tessera_core.pretrain.raw_pixels import RawPixels
+from tessera_core.pretrain.step_order import StepPlan
+from tessera_core.pretrain.views import draw_views
 
 Tokens = tuple[Tensor, Tensor]
 

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 
 from tessera_core.pretrain.batches import draw_batch, rows_to_gather
 from tessera_core.pretrain.measure import embed
-from tessera_core.pretrain.plan import plan_step
 from tessera_core.pretrain.ranks import alone
+from tessera_core.pretrain.raw_pixels import RawPixels
 from tessera_core.pretrain.selection import METRIC
-from tessera_core.pretrain.views import RawPixels
+from tessera_core.pretrain.step_order import plan_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tessera_core.domain.norms import NormStats
+    from tessera_core.feed.reader import Feed
     from tessera_core.pretrain.config import PretrainConfig
     from tessera_core.pretrain.loop import Trained
-    from tessera_core.shuffle.reader import Feed
 
 DOTS_PER_INCH: Final = 150
 BLUE: Final = "#1b5e9b"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from tessera_core.feed.reader import Feed, open_feed, read_norms
 from tessera_core.model.artifact import best_device, load_artifact
 from tessera_core.model.config import ModelConfig, own_config
 from tessera_core.model.embed import ModelArtifact, embed_pixels
@@ -28,7 +29,6 @@ from tessera_core.records.files import digest_json
 from tessera_core.records.labels import UNLABELLED, label_folders, read_labels
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.selection_fields import selection_fields
-from tessera_core.shuffle.reader import Feed, open_feed, read_norms
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from tessera_core.errors import TrainingError
+from tessera_core.feed.reader import Feed
 from tessera_core.pretrain.batches import rows_to_gather
 from tessera_core.pretrain.config import PretrainConfig
-from tessera_core.pretrain.plan import StepPlan, plan_step
 from tessera_core.pretrain.ranks import Ranks
-from tessera_core.pretrain.views import RawPixels
-from tessera_core.shuffle.reader import Feed
+from tessera_core.pretrain.raw_pixels import RawPixels
+from tessera_core.pretrain.step_order import StepPlan, plan_step
 
 AHEAD: Final = 2
 """Batches that each thread keeps ready, besides the one that it is gathering."""

@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from tessera_core.domain.norms import NormStats
+from tessera_core.feed.reader import Feed
 from tessera_core.model.embed import ModelArtifact
 from tessera_core.model.encoder import Encoder
 from tessera_core.model.shape import EncoderConfig
@@ -39,7 +40,6 @@ from tessera_core.pretrain.ranks import Ranks, alone
 from tessera_core.pretrain.schedule import learning_rate, set_learning_rate
 from tessera_core.pretrain.selection import Probe, Selection
 from tessera_core.pretrain.task import Task, build_task
-from tessera_core.shuffle.reader import Feed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

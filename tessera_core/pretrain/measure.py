@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tessera_core.domain.mixing import expected_distinct, num_distinct
+from tessera_core.feed.reader import Feed
 from tessera_core.model.encoder import Encoder
 from tessera_core.model.objectives.interface import Loss
 from tessera_core.model.spectrum import rank_me
@@ -21,7 +22,6 @@ from tessera_core.pretrain.health import (
     require_two_views,
 )
 from tessera_core.pretrain.loader import Loaded
-from tessera_core.shuffle.reader import Feed
 
 
 def measure(

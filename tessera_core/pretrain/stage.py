@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tessera_core.feed.reader import open_feed, read_norms
 from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.model.encoder import count_parameters
 from tessera_core.pretrain.figures import draw_training
@@ -23,7 +24,6 @@ from tessera_core.records.labels import label_sources
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.outside import digest_source
-from tessera_core.shuffle.reader import open_feed, read_norms
 
 if TYPE_CHECKING:
     from pathlib import Path

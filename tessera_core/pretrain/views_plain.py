@@ -7,7 +7,7 @@ Shapes: V views (2), B d-pixels, T observations (padded), K observations drawn, 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,7 @@ from tessera_core.pretrain.chance import (
     THIRD_SHIFT,
     Stream,
 )
-
-if TYPE_CHECKING:
-    from tessera_core.pretrain.views import RawPixels
+from tessera_core.pretrain.raw_pixels import RawPixels
 
 PLACE_BITS: Final = 16
 LOW_16: Final = 0xFFFF
@@ -55,7 +53,7 @@ class DrawRule:
 
 
 def draw_plain(
-    raw: "RawPixels", norms: NormStats, position_B: Tensor, rule: DrawRule
+    raw: RawPixels, norms: NormStats, position_B: Tensor, rule: DrawRule
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return S2 tokens (2, B, K, 11), S1 tokens (2, B, K, 3) and overlap, a scalar."""
     optical, parts = raw.optical, (raw.ascending, raw.descending)

@@ -11,8 +11,8 @@ from tessera_core.records.files import FileDigest, atomic_folder, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, write_manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.samples import list_tiles, pixels_of, read_tile
+from tessera_core.shuffle.assignment import SPLITS, assign_splits, shuffled_rows
 from tessera_core.shuffle.norms import compute_norms
-from tessera_core.shuffle.plan import SPLITS, assign_splits, shuffled_rows
 from tessera_core.shuffle.write import load_rows, write_shards
 
 if TYPE_CHECKING:

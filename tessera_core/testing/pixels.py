@@ -8,7 +8,7 @@ import numpy.typing as npt
 from tessera_core.domain.bands import NUM_S1, NUM_S2
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.norms import BandStats, NormStats
-from tessera_core.shuffle.reader import Feed
+from tessera_core.feed.reader import Feed
 
 LAST_DAY: Final = 366
 MISSING: Final = 0

@@ -17,16 +17,16 @@ from tqdm import tqdm
 
 from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.domain.mixing import num_distinct
+from tessera_core.feed.reader import Feed, open_feed, read_norms
 from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.ports import NullTracker
 from tessera_core.pretrain.checkpoint import CheckpointPolicy
 from tessera_core.pretrain.job import model_config, probe_labels
 from tessera_core.pretrain.loop import train
-from tessera_core.pretrain.plan import rows_of_step
 from tessera_core.pretrain.probe import linear_probe_accuracy
+from tessera_core.pretrain.step_order import rows_of_step
 from tessera_core.records.labels import read_labels
 from tessera_core.records.paths import Paths
-from tessera_core.shuffle.reader import Feed, open_feed, read_norms
 
 SEEDS = (17, 18)
 NUM_FOLDS = 4

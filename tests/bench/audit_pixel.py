@@ -17,7 +17,7 @@ from rasterio.warp import transform
 
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.testing.tiles import make_grid, make_tile
-from tests.unit.audit.mapped import SETTINGS, MappedRun, write_scenes
+from tests.unit.lineage.audit.mapped import SETTINGS, MappedRun, write_scenes
 
 SIDE = 1024
 """Pixels of the map's edge: 1,048,576 in all."""
@@ -69,7 +69,7 @@ def main() -> None:
         x, y = WEST + 25, NORTH - 25
         longitude, latitude = transform(f"EPSG:{EPSG}", "EPSG:4326", [x], [y])
         words = [
-            sys.executable, "-m", "flows.cli", "audit", "--export", "tessera-v1-first",
+            sys.executable, "-m", "flows.cli.main", "audit", "--export", "tessera-v1-first",
             "--pixel", str(longitude[0]), str(latitude[0]), "--root", str(root),
         ]  # fmt: skip
         seconds = []

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.audit.chain import verify_chain
+from tessera_core.lineage.audit.chain import verify_chain
 from tessera_core.records.files import atomic_folder
 from tessera_core.records.manifest import Manifest, write_manifest
-from tests.unit.audit.built import Run
+from tests.unit.lineage.audit.built import Run
 
 MEGABYTE = 1_000_000
 SHARD = 32 * MEGABYTE

@@ -16,8 +16,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from tessera_core.domain.dpixel import DPixels, Series
-from tessera_core.pretrain.views import RawPixels, draw_views
-from tessera_core.shuffle.gather import gather
+from tessera_core.feed.from_arrays import gather
+from tessera_core.pretrain.raw_pixels import RawPixels
+from tessera_core.pretrain.views import draw_views
 from tessera_core.testing.pixels import NORMS, make_pixels
 from tests.bench.protocol import compare
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from tessera_core.domain.norms import EPSILON
-from tessera_core.pretrain.views import RawPixels, draw_views
+from tessera_core.pretrain.raw_pixels import RawPixels
+from tessera_core.pretrain.views import draw_views
 from tessera_core.testing.pixels import NORMS, make_pixels
 from tessera_core.testing.raw import padded_pixels
 from tests.bench.protocol import compare

@@ -16,15 +16,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from tessera_core.benchmarks.examples import Examples
 from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.embedding import quantise
 from tessera_core.domain.scores import Kind
-from tessera_core.evaluate.examples import Examples
 from tessera_core.evaluate.predictions import predictions_table
-from tessera_core.evaluate.score import score_task
 from tessera_core.model.embed import use_one_thread
 from tessera_core.records.benchmarks import Benchmark, read_benchmarks
+from tessera_core.scoring.score import score_task
 
 ROOT: Final = Path(__file__).parents[2]
 DIM, NUM_CLASSES, CHIP, PIXELS_PER_PATCH = 128, 10, 64, 16

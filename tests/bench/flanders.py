@@ -31,12 +31,6 @@ from tessera_core.domain.bootstrap import interval, resample_counts
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.scores import Kind, scores, tally
 from tessera_core.domain.tile import take_pixels
-from tessera_core.evaluate.features.monthly import NUM_MONTHS, raw_features
-from tessera_core.evaluate.heads.constant import predict_majority
-from tessera_core.evaluate.heads.forest import predict_forest
-from tessera_core.evaluate.heads.linear import predict_standardised_linear
-from tessera_core.evaluate.heads.neighbours import predict_knn
-from tessera_core.evaluate.lineup import Head
 from tessera_core.ingest.sources.tiles import TileDirectories
 from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.ports import NullTracker
@@ -45,6 +39,12 @@ from tessera_core.pretrain.config import PretrainConfig
 from tessera_core.pretrain.job import model_config
 from tessera_core.pretrain.loop import train
 from tessera_core.pretrain.probe import grouped_folds, single_blas_thread, standardise
+from tessera_core.scoring.features.monthly import NUM_MONTHS, raw_features
+from tessera_core.scoring.heads.constant import predict_majority
+from tessera_core.scoring.heads.forest import predict_forest
+from tessera_core.scoring.heads.linear import predict_standardised_linear
+from tessera_core.scoring.heads.neighbours import predict_knn
+from tessera_core.scoring.methods import Head
 from tessera_core.shuffle.norms import compute_norms
 from tessera_core.testing.pixels import as_feed
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tessera_core.recall.report import find_recall
+from tessera_core.lineage.recall.report import find_recall
 from tessera_core.records.files import canonical_json, digest_file, digest_json
 from tessera_core.records.paths import Paths
 from tessera_core.records.samples import write_table

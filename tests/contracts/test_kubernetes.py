@@ -7,7 +7,7 @@ import pytest
 import yaml
 from torch.distributed.run import get_args_parser
 
-from flows.cli import build_parser
+from flows.cli.main import build_parser
 from tessera_core import __main__ as core
 from tessera_core.config import PlatformConfig
 

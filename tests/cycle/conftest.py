@@ -82,7 +82,7 @@ def tessera(
     checkout: Path, *arguments: str, expect: int | None = 0
 ) -> "subprocess.CompletedProcess[str]":
     """Run the ``tessera`` command in a checkout."""
-    return run_in(checkout, "-m", "flows.cli", *arguments, expect=expect)
+    return run_in(checkout, "-m", "flows.cli.main", *arguments, expect=expect)
 
 
 def dvc(checkout: Path, *arguments: str) -> str:

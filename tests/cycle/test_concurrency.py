@@ -35,7 +35,7 @@ POLL_S = 0.05
 def start(checkout: Path, *words: str) -> "subprocess.Popen[str]":
     """Start a command in a checkout, in a group of its own that can be killed as a whole."""
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *words],
+        [sys.executable, "-m", "flows.cli.main", *words],
         cwd=checkout, env=environment_of(checkout), text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip

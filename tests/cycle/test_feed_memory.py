@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tessera_core.feed.decode import LAYOUT, SENSORS, TILES_NAME
 from tessera_core.records.arrays import GrowingArray
 from tessera_core.records.files import write_json
 from tessera_core.records.manifest import write_manifest
 from tessera_core.records.samples import list_tiles, read_tile, write_table
-from tessera_core.shuffle.materialise import LAYOUT, SENSORS, TILES_NAME
 from tessera_core.shuffle.write import load_rows
 from tessera_core.testing.samples import write_samples
 from tessera_core.testing.tiles import make_grid, make_tile
@@ -57,7 +57,7 @@ def tell():
 """
 
 GATHER = """
-from tessera_core.shuffle.reader import read_feed
+from tessera_core.feed.reader import read_feed
 
 feed = read_feed(Path(sys.argv[1]), resident_bytes=int(sys.argv[2]))
 num = len(feed.pixels)
@@ -77,7 +77,7 @@ DECODE = """
 import pyarrow as pa
 from tessera_core.records.samples import pixels_of, read_table
 from tessera_core.records.schema import SHARD
-from tessera_core.shuffle.reader import open_feed
+from tessera_core.feed.reader import open_feed
 
 shards, cache, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 open_feed(shards, "val", cache)

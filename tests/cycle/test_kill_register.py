@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from flows.adapters.registry import MlflowRegistry
-from flows.auditing import registry_findings
 from flows.context import Context
-from tessera_core.audit.decisions import check_overrides
-from tessera_core.audit.evidence import Evidence
-from tessera_core.audit.lineage import receipts_of
+from flows.services.auditing import registry_findings
 from tessera_core.config import PlatformConfig
+from tessera_core.lineage.audit.decisions import check_overrides
+from tessera_core.lineage.audit.evidence import Evidence
+from tessera_core.lineage.audit.lineage import receipts_of
 from tessera_core.records.paths import Paths
 from tests.cycle.killable_register import NAME, UNDISTURBED, settings_of
 

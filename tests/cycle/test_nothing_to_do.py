@@ -122,7 +122,7 @@ def test_a_new_version_that_stays_challenger_embeds_nothing_again(
     }  # fmt: skip
 
     result = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "retrain", *setting],
+        [sys.executable, "-m", "flows.cli.main", "retrain", *setting],
         cwd=checkout, env=environment, capture_output=True, text=True, timeout=900, check=False,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -154,7 +154,8 @@ def test_a_locked_or_full_database_ends_in_one_sentence(checkout: Path) -> None:
     with held(checkout / ".mlflow" / "mlflow.db"):
         locked = tessera(checkout, *promote, expect=1)
     limited = subprocess.run(
-        ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", sys.executable, "-B", "-m", "flows.cli",
+        ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", sys.executable, "-B",
+         "-m", "flows.cli.main",
          "simulate", "--set", "simulate.path=data/other-scenes"],
         cwd=checkout, env=environment_of(checkout), capture_output=True, text=True, timeout=300,
         check=False,

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 FIND = """
 from flows.context import load_context
-from flows.models import find_model
+from flows.services.models import find_model
 context = load_context(".")
 print([find_model(context, name).name for name in ("tessera/1", "tessera/2", "tessera@champion")])
 """

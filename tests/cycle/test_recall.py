@@ -14,8 +14,8 @@ SCENE = "S1A_IW_GRDH_1SDV_20220102T164235_041324_rtc"
 AUDIT_ALL = """
 import json, sys
 from pathlib import Path
-from tessera_core.audit.chain import verify_chain
-from tessera_core.audit.subject import find_export
+from tessera_core.lineage.audit.chain import verify_chain
+from tessera_core.lineage.audit.subject import find_export
 from tessera_core.records.paths import Paths
 
 paths = Paths(root=Path.cwd(), workspace=Path.cwd())

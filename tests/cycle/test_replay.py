@@ -108,7 +108,7 @@ def test_a_stage_whose_inputs_are_nowhere_is_not_proven(copied: Path) -> None:
 
 
 def test_an_interrupted_replay_leaves_nothing_behind(other_sampler: Path) -> None:
-    words = ["-m", "flows.cli", "replay", "tessera/1", "--stage", "pretrain"]
+    words = ["-m", "flows.cli.main", "replay", "tessera/1", "--stage", "pretrain"]
     environment = {**os.environ, "PYTHONPATH": str(other_sampler)}
     with subprocess.Popen(
         [sys.executable, *words], cwd=other_sampler, env=environment, start_new_session=True,

@@ -66,7 +66,7 @@ def at(server: str, checkout: Path) -> Callable[..., str]:
 
     def run(*words: str) -> str:
         result = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *words],
+            [sys.executable, "-m", "flows.cli.main", *words],
             cwd=checkout, capture_output=True, text=True, timeout=2 * TIME_LIMIT_S,
             env={**environment_of(checkout), "MLFLOW_TRACKING_URI": server},
             stdin=subprocess.DEVNULL,

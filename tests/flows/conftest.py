@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.cli import main
+from flows.cli.main import main
 from flows.settings import Settings
 from tessera_core.domain.norms import NormStats
 from tessera_core.model.artifact import write_artifact

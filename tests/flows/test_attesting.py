@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from flows.attesting import commit_times, require_outside
-from flows.cli import main
+from flows.cli.main import main
+from flows.services.attesting import commit_times, require_outside
 from tessera_core.errors import InputError
 from tessera_core.records.manifest import Manifest
-from tests.unit.attest.built import EXPORT, World
+from tests.unit.lineage.attest.built import EXPORT, World
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from flows.context import load_context
 from tessera_core.records.manifest import Manifest, find_differences
-from tests.unit.audit.built import COMMIT, Run
-from tests.unit.audit.mapped import CENTRE, small_run
+from tests.unit.lineage.audit.built import COMMIT, Run
+from tests.unit.lineage.audit.mapped import CENTRE, small_run
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -108,7 +108,7 @@ def test_without_the_database_all_else_is_verified_and_none_is_made(
         database.write_bytes(b"no database" * 1000)
 
     # In a process of its own: MLflow keeps the database open that it once opened.
-    command = [sys.executable, "-m", "flows.cli", "audit", "--root", str(root)]
+    command = [sys.executable, "-m", "flows.cli.main", "audit", "--root", str(root)]
     verified, refused = (
         subprocess.run(
             [*command, *words], cwd=repo, capture_output=True, text=True, timeout=120, check=False

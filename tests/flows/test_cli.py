@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import STAGE_HELP, main
+from flows.cli.main import STAGE_HELP, main
 from tessera_core.stages import STAGES
 
 

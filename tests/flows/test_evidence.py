@@ -9,7 +9,7 @@ import pytest
 
 from flows.adapters.evidence import HOME, fetch_evidence, find_home, share_evidence
 from flows.context import load_context
-from flows.evidence import evidence_of_team
+from flows.services.evidence import evidence_of_team
 from flows.settings import Settings
 from tessera_core.errors import RecordError, RemoteError
 from tessera_core.records.files import canonical_json, digest_json, write_atomically

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.grid import Trial, parse_grid, plan_sweep, split_values
+from flows.services.sweep_grid import Trial, parse_grid, plan_sweep, split_values
 from flows.settings import Settings
 from tessera_core.errors import ConfigError, InputError
 

@@ -7,8 +7,8 @@ import pytest
 
 from flows.console import say_summary
 from flows.context import load_context, require_questions, require_writable
+from flows.servers.ui import require_free
 from flows.settings import Settings
-from flows.ui import require_free
 from tessera_core.errors import ConfigError, InputError, SceneError, StorageError
 
 STANDING = "accuracy 50.0 % (40.0 % to 60.0 %): below the best baseline, raw series"

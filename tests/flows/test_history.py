@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.history import read_lineage, standings
+from flows.services.registry_history import read_lineage, standings
 from tests.flows.told import Told
 
 

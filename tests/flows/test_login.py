@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.login import keep_login, read_login
+from flows.servers.login import keep_login, read_login
 from flows.settings import activate
 from tessera_core.errors import ConfigError, StorageError
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from flows.adapters.registry import MlflowRegistry
-from flows.cli import main
+from flows.cli.main import main
 from flows.context import Context, load_context
-from flows.models import parse_shapes
+from flows.services.models import parse_shapes
 from flows.settings import Settings
 from tessera_core.errors import InputError
 from tessera_core.model.family import Family

@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 from flows.adapters.registry import MlflowRegistry
 from flows.adapters.tracking import find_run_id
 from flows.context import load_context
-from flows.models import find_model
 from flows.reporting import training_of
+from flows.services.models import find_model
 from tessera_core.errors import RecordError
 from tessera_core.records.receipt import Receipt
 from tessera_core.register.decided import read_decided, require_known_registry

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.unit.recall.history import History, scene_id, two_tiles
+from tests.unit.lineage.recall.history import History, scene_id, two_tiles
 
 WEST, EAST = two_tiles()
 

@@ -11,12 +11,12 @@ from mlflow import MlflowClient
 
 from flows.adapters.registry import MlflowRegistry
 from flows.adapters.tracking import open_run
-from flows.auditing import registry_findings
 from flows.context import load_context
+from flows.services.auditing import registry_findings
 from flows.settings import RETRIES, Settings
-from tessera_core.audit.report import Grade
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RemoteError
+from tessera_core.lineage.audit.report import Grade
 from tessera_core.ports import NullTracker, Ports, map_serially
 from tessera_core.register import stage
 from tests.flows.conftest import run_in

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.services import mlflow_trouble, prefect_trouble, require_locked
+from flows.servers.probe import mlflow_trouble, prefect_trouble, require_locked
 from tessera_core.errors import TesseraError
 
 LIMIT_S = 60
@@ -133,7 +133,7 @@ def test_a_command_says_so_in_one_sentence_and_past_a_proxy(
     with nobody() as address, answering(200, b"<html>proxy</html>", "text/html") as proxy:
         environment |= {variable: address, "http_proxy": proxy, "HTTP_PROXY": proxy}
         done = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *words[:1], "--root", str(root), *words[1:]],
+            [sys.executable, "-m", "flows.cli.main", *words[:1], "--root", str(root), *words[1:]],
             cwd=root, env=environment, capture_output=True, text=True, timeout=LIMIT_S,
             check=False,
         )  # fmt: skip

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import build_parser
+from flows.cli.main import build_parser
+from flows.cli.parsers import SUBJECT
 from flows.context import load_context
-from flows.parsers import SUBJECT
-from flows.subjects import find, find_version_of, resolve
+from flows.services.subjects import find, find_version_of, resolve
 from tessera_core.errors import InputError, RecordError
-from tests.unit.audit.built import Run
+from tests.unit.lineage.audit.built import Run
 
 EXPORT = "tessera-v1-first"
 

@@ -12,12 +12,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from flows.adapters.tracking import EXPERIMENT
-from flows.cli import main
+from flows.cli.main import main
 from flows.context import load_context
-from flows.grid import Trial
+from flows.services.sweep_grid import Trial
+from flows.services.sweep_trials import Row, best_of, probe_score, rank, render_csv, render_table
 from flows.settings import Settings
 from flows.sweep import call_apart
-from flows.trials import Row, best_of, probe_score, rank, render_csv, render_table
 from tessera_core.errors import TrainingError
 from tessera_core.records.files import write_json
 from tessera_core.records.paths import Paths

@@ -19,8 +19,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.utils.credentials import read_mlflow_creds
 
 from flows.context import load_context
+from flows.servers.ui import HOST, start_mlflow, stop, wait_until_ready
 from flows.settings import hand_over
-from flows.ui import HOST, start_mlflow, stop, wait_until_ready
 from tessera_core.domain.scores import METRICS
 from tests.pages.chromium import HEIGHT, WIDTH, Page, browse, find_chromium
 

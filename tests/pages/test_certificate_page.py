@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tessera_core.audit.chain import verify_chain
-from tessera_core.audit.stage import write_report
+from tessera_core.lineage.audit.chain import verify_chain
+from tessera_core.lineage.audit.stage import write_report
 from tests.pages.chromium import Page, browse, find_chromium
-from tests.unit.audit.built import Run
+from tests.unit.lineage.audit.built import Run
 
 pytestmark = [
     pytest.mark.timeout(180),

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessera_core.errors import InputError, LeakageError
-from tessera_core.evaluate.splits import (
+from tessera_core.benchmarks.splits import (
     Fold,
     linked,
     require_disjoint,
@@ -14,6 +13,7 @@ from tessera_core.evaluate.splits import (
     transfer_folds,
     year_folds,
 )
+from tessera_core.errors import InputError, LeakageError
 from tessera_core.records.benchmarks import Split, SplitRule
 
 SEEDS = st.integers(0, 2**32 - 1)

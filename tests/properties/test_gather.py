@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.padded import PaddedSeries
+from tessera_core.feed.from_arrays import LENGTH_STEP, gather
+from tessera_core.feed.from_files import fetch
 from tessera_core.records.arrays import inspect_array, write_array
-from tessera_core.shuffle.fetch import fetch
-from tessera_core.shuffle.gather import LENGTH_STEP, gather
 from tessera_core.testing.pixels import random_pixels
 from tessera_core.testing.strategies import SEEDS, dpixels
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tessera_core.records.samples import list_tiles, pixels_of, read_table, read_tile
 from tessera_core.records.schema import SHARD
-from tessera_core.shuffle.plan import SPLITS, assign_splits, shuffled_rows
+from tessera_core.shuffle.assignment import SPLITS, assign_splits, shuffled_rows
 from tessera_core.shuffle.write import load_rows, write_shards
 from tessera_core.testing.observations import pixels_as_lists
 from tessera_core.testing.samples import write_samples

@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from tessera_core.model.tokens import series_tokens
 from tessera_core.pretrain.chance import stream_words
-from tessera_core.pretrain.views import RawPixels, draw_compiled, draw_views
+from tessera_core.pretrain.raw_pixels import RawPixels
+from tessera_core.pretrain.views import draw_compiled, draw_views
 from tessera_core.pretrain.views_plain import DrawRule, draw_plain
 from tessera_core.testing.pixels import NORMS, make_pixels
 from tessera_core.testing.raw import AS_STORED, numbered_pixels, padded_pixels

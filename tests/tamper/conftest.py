@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.auditing import audit as audit_as_the_command_does
 from flows.context import load_context
+from flows.services.auditing import audit as audit_as_the_command_does
 from flows.settings import Settings
-from tessera_core.audit.report import AuditReport
+from tessera_core.lineage.audit.report import AuditReport
 from tessera_core.records.files import digest_file
 from tessera_core.records.paths import Paths
 from tessera_core.records.superseded import Superseded, stamp_superseded

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tessera_core.audit.chain import verify_chain
-from tessera_core.audit.report import Finding
+from tessera_core.lineage.audit.chain import verify_chain
+from tessera_core.lineage.audit.report import Finding
 from tessera_core.records.files import digest_file
 from tessera_core.records.paths import Paths
 

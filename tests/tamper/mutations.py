@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from tessera_core.attest.signing import key_id, read_private_key, sign
-from tessera_core.audit.chain import UPSTREAM
+from tessera_core.lineage.attest.signing import key_id, read_private_key, sign
+from tessera_core.lineage.audit.chain import UPSTREAM
 from tessera_core.records.files import canonical_json, digest_file, digest_json, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, write_manifest
 from tessera_core.records.paths import Paths

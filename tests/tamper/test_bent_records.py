@@ -11,25 +11,25 @@ from typing import Any
 
 import pytest
 
-from tessera_core.attest.folder import write_attestations
-from tessera_core.attest.subject import find_subject as find_attested
-from tessera_core.audit.chain import verify_chain
-from tessera_core.audit.pixel import audit_pixel
-from tessera_core.audit.pixel_text import write_pixel
-from tessera_core.audit.stage import write_report
-from tessera_core.audit.subject import find_export, find_subject
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RecordError, TesseraError
-from tessera_core.recall.report import find_recall, render_text
+from tessera_core.lineage.attest.folder import write_attestations
+from tessera_core.lineage.attest.subject import find_subject as find_attested
+from tessera_core.lineage.audit.chain import verify_chain
+from tessera_core.lineage.audit.pixel import audit_pixel
+from tessera_core.lineage.audit.pixel_text import write_pixel
+from tessera_core.lineage.audit.stage import write_report
+from tessera_core.lineage.audit.subject import find_export, find_subject
+from tessera_core.lineage.recall.report import find_recall, render_text
+from tessera_core.lineage.replay.chain import find_recorded
+from tessera_core.lineage.retention.prune import take_inventory
 from tessera_core.records.files import canonical_json, parse_json
 from tessera_core.records.form import check_plain
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
-from tessera_core.replay.chain import find_recorded
-from tessera_core.retention.prune import take_inventory
-from tests.unit.attest.built import EXPORT, TIMES, VERSIONS, World
-from tests.unit.audit.mapped import CENTRE, small_run
+from tests.unit.lineage.attest.built import EXPORT, TIMES, VERSIONS, World
+from tests.unit.lineage.audit.mapped import CENTRE, small_run
 
 NUM_MUTATIONS = 80
 NUM_PIXELS = 40

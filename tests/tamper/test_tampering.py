@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tessera_core.audit.chain import verify_chain
-from tessera_core.audit.report import Grade
 from tessera_core.errors import RecordError
+from tessera_core.lineage.audit.chain import verify_chain
+from tessera_core.lineage.audit.report import Grade
 from tessera_core.records.paths import Paths
 from tests.cycle.conftest import tessera
 from tests.tamper.conftest import Audit
@@ -33,7 +33,7 @@ from tests.tamper.mutations import (
     tampering,
     truncate,
 )
-from tests.unit.audit.built import Run
+from tests.unit.lineage.audit.built import Run
 
 SEVERAL = (
     "scene", "label raster", "samples", "shard", "export chunk", "export metadata",

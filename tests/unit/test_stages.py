@@ -56,7 +56,7 @@ def test_the_stages_stand_in_order_and_lean_only_on_earlier_ones():
     assert tuple(STAGES) == CYCLE
     for position, stage in enumerate(STAGES.values()):
         assert set(stage.upstream) <= set(CYCLE[:position])
-        assert stage.module == f"tessera_core.{stage.name}.stage"
+        assert stage.module.endswith(f".{stage.name}.stage")
 
 
 def test_the_first_run_does_the_work_and_writes_the_receipt(shuffle, paths):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from tessera_core.benchmarks.config import EvaluateConfig
+from tessera_core.benchmarks.examples import Examples
 from tessera_core.domain.scores import Kind
-from tessera_core.evaluate.config import EvaluateConfig
-from tessera_core.evaluate.examples import Examples
-from tessera_core.evaluate.score import score_task
 from tessera_core.records.benchmarks import Benchmark, DataSource, Group, Role, Source, Truth
+from tessera_core.scoring.score import score_task
 from tessera_core.testing.pixels import make_pixels
 
 NUM_FEATURES = 6

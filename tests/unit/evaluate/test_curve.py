@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tessera_core.benchmarks.splits import split_units
 from tessera_core.domain.scores import Kind
-from tessera_core.evaluate.curve import count_curve, rank_within, share_curve
-from tessera_core.evaluate.splits import split_units
+from tessera_core.scoring.curve import count_curve, rank_within, share_curve
 from tests.unit.evaluate.planted import (
     SETTINGS,
     make_benchmark,

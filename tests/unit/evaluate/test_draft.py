@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from tessera_core.benchmarks.sources import read_parts
+from tessera_core.benchmarks.units import draft_units, examples_of
 from tessera_core.domain.scores import Kind
 from tessera_core.errors import InputError
-from tessera_core.evaluate.draft import draft_units, examples_of
-from tessera_core.evaluate.sources import read_parts
 from tessera_core.records.benchmarks import (
     DataSource,
     Group,

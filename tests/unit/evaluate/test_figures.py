@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tessera_core.benchmarks.gather import MappedTile
 from tessera_core.evaluate.figures import (
     class_colours,
     draw_confusion,
@@ -8,7 +9,6 @@ from tessera_core.evaluate.figures import (
     draw_map,
     save_png,
 )
-from tessera_core.evaluate.gather import MappedTile
 from tessera_core.testing.tiles import make_grid
 
 REPORT = {

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from tessera_core.benchmarks import gather as module
+from tessera_core.benchmarks.gather import places_of
+from tessera_core.benchmarks.units import smallest_keys
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import InputError
-from tessera_core.evaluate import gather as module
-from tessera_core.evaluate.draft import smallest_keys
-from tessera_core.evaluate.gather import places_of
 from tessera_core.evaluate.job import benchmarks_of
 from tessera_core.records import selection_fields as selection
 from tessera_core.records.paths import Paths

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tessera_core.benchmarks.long_table import read_long_table
 from tessera_core.domain.bands import S2_BANDS
 from tessera_core.errors import RecordError
-from tessera_core.evaluate.long_table import read_long_table
 from tessera_core.testing.tables import long_labels, long_series, write_long_table
 
 NUM = 4

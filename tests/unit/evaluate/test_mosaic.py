@@ -1,7 +1,7 @@
 import numpy as np
 
+from tessera_core.benchmarks.gather import MappedTile
 from tessera_core.domain.grid import TileGrid
-from tessera_core.evaluate.gather import MappedTile
 from tessera_core.evaluate.mosaic import (
     embedding_colours,
     latest_year,

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from tessera_core.benchmarks.sources import read_parts, source_files
 from tessera_core.errors import AbsentDataError, InputError, SceneError
-from tessera_core.evaluate.sources import read_parts, source_files
 from tessera_core.records.benchmarks import DataSource, Source
 from tessera_core.records.selection_fields import selection_fields
 from tessera_core.testing.catalogues import write_raster

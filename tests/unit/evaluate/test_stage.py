@@ -10,10 +10,10 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from tessera_core.benchmarks.gather import gather, places_of
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import ArtifactError, ConfigError, RecordError
 from tessera_core.evaluate import stage
-from tessera_core.evaluate.gather import gather, places_of
 from tessera_core.evaluate.job import benchmarks_of
 from tessera_core.evaluate.tracking import log_evaluation
 from tessera_core.model.artifact import load_artifact, write_artifact

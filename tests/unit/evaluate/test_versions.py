@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
+from tessera_core.compare.versions import compare_versions
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RecordError
 from tessera_core.evaluate.job import protocol_digest
-from tessera_core.evaluate.versions import compare_versions
 from tessera_core.model.artifact import write_artifact
 from tessera_core.records.benchmarks import Role, Source, read_benchmark
 from tessera_core.records.evaluation import COMPARISON_NAME

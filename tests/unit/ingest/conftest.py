@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tessera_core.ingest.simulate import SimulateConfig, write_catalogue
+from tessera_core.simulate import SimulateConfig, write_catalogue
 
 # Both sides of the baseline offset of 2022-01-25, both orbits, and a day with two granules.
 FIRST_WEEKS = range(1, 41)

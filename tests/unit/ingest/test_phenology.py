@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tessera_core.ingest.simulate.crops import CROPS
-from tessera_core.ingest.simulate.landscape import NO_CROP
-from tessera_core.ingest.simulate.phenology import Canopy, FieldTraits, canopy_on, draw_traits
+from tessera_core.simulate.crops import CROPS
+from tessera_core.simulate.landscape import NO_CROP
+from tessera_core.simulate.phenology import Canopy, FieldTraits, canopy_on, draw_traits
 
 NAMES = [crop.name for crop in CROPS]
 NUM_FIELDS = 200

@@ -14,20 +14,20 @@ from threadpoolctl import threadpool_limits
 from tessera_core.domain.bands import S2_BANDS, S2_NAMES
 from tessera_core.domain.scl import KNOWN_CODES, SceneClass, clear_mask
 from tessera_core.errors import ConfigError, SceneError
-from tessera_core.ingest.simulate import SimulateConfig, simulate, write_catalogue
-from tessera_core.ingest.simulate.crops import CROPS
-from tessera_core.ingest.simulate.ground import build_world, ground_on
-from tessera_core.ingest.simulate.landscape import LandCover
-from tessera_core.ingest.simulate.optical import (
+from tessera_core.simulate import SimulateConfig, simulate, write_catalogue
+from tessera_core.simulate.crops import CROPS
+from tessera_core.simulate.ground import build_world, ground_on
+from tessera_core.simulate.landscape import LandCover
+from tessera_core.simulate.optical import (
     COARSE,
     granule_columns,
     optical_overpasses,
     optical_scenes,
 )
-from tessera_core.ingest.simulate.radar import NODATA, radar_overpasses, radar_scene
-from tessera_core.ingest.simulate.surface import surface_reflectance
-from tessera_core.ingest.simulate.truth import truth_rasters
-from tessera_core.ingest.simulate.weather import draw_weather
+from tessera_core.simulate.radar import NODATA, radar_overpasses, radar_scene
+from tessera_core.simulate.surface import surface_reflectance
+from tessera_core.simulate.truth import truth_rasters
+from tessera_core.simulate.weather import draw_weather
 
 # Both sides of the baseline offset of 2022-01-25, and quick.
 FIRST_WEEKS = range(1, 41)

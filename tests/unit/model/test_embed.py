@@ -10,7 +10,7 @@ from tessera_core.domain.dpixel import DPixels, Series
 from tessera_core.domain.sampling import V2_SAMPLING
 from tessera_core.model.artifact import random_artifact
 from tessera_core.model.embed import embed_pixels
-from tessera_core.model.plan import equal_lengths, plan_sensor
+from tessera_core.model.equal_lengths import equal_lengths, plan_sensor
 from tessera_core.model.sequences import sequences_of
 from tessera_core.testing.models import TINY_SHAPE, tiny_model
 from tessera_core.testing.pixels import make_pixels, random_pixels

@@ -8,8 +8,8 @@ from tessera_core.domain.dpixel import concatenate
 from tessera_core.domain.sampling import GOLDEN_GAMMA, V1_1_SAMPLING, V2_SAMPLING
 from tessera_core.model import embed
 from tessera_core.model.embed import _seed_of, embed_pixels
+from tessera_core.model.equal_lengths import equal_lengths, plan_sensor
 from tessera_core.model.family import Family
-from tessera_core.model.plan import equal_lengths, plan_sensor
 from tessera_core.model.sequences import sequences_of
 from tessera_core.testing.pixels import NORMS, make_pixels, random_pixels
 from tests.unit.model.made import FAMILIES, SHORT, made_model, one_by_one, written_pixels

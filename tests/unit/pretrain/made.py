@@ -4,9 +4,9 @@ from tessera_core.domain.dpixel import DPixels
 from tessera_core.pretrain.batches import Batch, draw_batch, rows_to_gather
 from tessera_core.pretrain.config import PretrainConfig
 from tessera_core.pretrain.loader import Loaded
-from tessera_core.pretrain.plan import plan_step
 from tessera_core.pretrain.ranks import Ranks, alone
-from tessera_core.pretrain.views import RawPixels
+from tessera_core.pretrain.raw_pixels import RawPixels
+from tessera_core.pretrain.step_order import plan_step
 from tessera_core.testing.pixels import NORMS, as_feed
 
 ALONE = alone()

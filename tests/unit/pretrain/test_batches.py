@@ -6,8 +6,8 @@ import torch
 
 from tessera_core.model.tokens import series_tokens
 from tessera_core.pretrain.batches import rows_to_gather
-from tessera_core.pretrain.plan import plan_step
 from tessera_core.pretrain.ranks import Ranks
+from tessera_core.pretrain.step_order import plan_step
 from tessera_core.testing.models import tiny_settings
 from tessera_core.testing.pixels import NORMS, make_pixels, random_pixels
 from tests.unit.pretrain.made import ALONE, batch_at

@@ -13,8 +13,8 @@ from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.padded import PaddedPixels
 from tessera_core.errors import RecordError, TrainingError
 from tessera_core.pretrain.loader import AHEAD, load
-from tessera_core.pretrain.plan import plan_step
 from tessera_core.pretrain.ranks import Ranks, alone
+from tessera_core.pretrain.step_order import plan_step
 from tessera_core.testing.models import tiny_settings
 from tessera_core.testing.pixels import as_feed, random_pixels
 

@@ -23,7 +23,7 @@ from tessera_core.pretrain.checkpoint import CheckpointPolicy
 from tessera_core.pretrain.config import OBJECTIVES
 from tessera_core.pretrain.loop import build_optimizer, due, train
 from tessera_core.pretrain.measure import embed
-from tessera_core.pretrain.plan import rows_of_step
+from tessera_core.pretrain.step_order import rows_of_step
 from tessera_core.pretrain.task import Network, SelfSupervised, build_objective
 from tessera_core.testing.models import TINY_SHAPE, tiny_encoder, tiny_settings
 from tessera_core.testing.pixels import NORMS, as_feed, make_pixels, random_pixels

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessera_core.pretrain.plan import NUM_ROUNDS, permuted, plan_step, rows_of_step
+from tessera_core.pretrain.step_order import NUM_ROUNDS, permuted, plan_step, rows_of_step
 from tessera_core.testing.models import tiny_settings
 
 WORDS = st.lists(st.integers(0, 2**64 - 1), min_size=NUM_ROUNDS, max_size=NUM_ROUNDS)

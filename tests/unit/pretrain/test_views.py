@@ -10,7 +10,8 @@ from scipy import stats
 
 from tessera_core.errors import ConfigError, RecordError
 from tessera_core.pretrain.chance import Stream, stream_words
-from tessera_core.pretrain.views import RawPixels, RawSeries, draw_views
+from tessera_core.pretrain.raw_pixels import RawPixels, RawSeries
+from tessera_core.pretrain.views import draw_views
 from tessera_core.testing.pixels import NORMS, make_pixels
 from tessera_core.testing.raw import AS_STORED, numbered_pixels, padded_pixels
 

@@ -19,7 +19,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from tessera_core.records.locks import one_at_a_time
-sys.argv[0] = "/somewhere/flows/cli.py"
+sys.argv[0] = "/somewhere/flows/cli/main.py"
 with one_at_a_time(Path(sys.argv.pop())):
     print("held", flush=True)
     sys.stdin.read()

@@ -10,7 +10,7 @@ import pytest
 
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.errors import RecordError
-from tessera_core.shuffle.gather import gather
+from tessera_core.feed.from_arrays import gather
 from tessera_core.testing.pixels import make_pixels, random_pixels
 
 PIXELS = make_pixels([5, 9, 1], [4, 0, 0], [0, 0, 0], seed=2)
@@ -103,8 +103,8 @@ def test_another_thread_runs_while_a_batch_is_copied():
 GATHER = """
 import sys
 import numpy as np
-from tessera_core.shuffle.gather import gather
-import tessera_core.shuffle.reader
+from tessera_core.feed.from_arrays import gather
+import tessera_core.feed.reader
 assert "numba" not in sys.modules
 from tessera_core.testing.pixels import random_pixels
 print(gather(random_pixels(5, seed=1), np.array([3, 1])).optical.valid.sum(axis=1).tolist())

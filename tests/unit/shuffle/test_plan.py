@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tessera_core.errors import InputError
-from tessera_core.shuffle.plan import SPLITS, assign_splits, shuffled_rows
+from tessera_core.shuffle.assignment import SPLITS, assign_splits, shuffled_rows
 
 TRAIN, VAL, TEST = range(3)
 BLOCKS = np.repeat(np.arange(100, 120), 5)

@@ -13,13 +13,13 @@ import pytest
 
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RecordError, StorageError
+from tessera_core.feed.reader import open_feed, read_norms
 from tessera_core.ports import OFFLINE
 from tessera_core.records.manifest import Manifest, write_manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.samples import pixels_of, read_table
 from tessera_core.records.schema import SHARD
-from tessera_core.shuffle.plan import SPLITS
-from tessera_core.shuffle.reader import open_feed, read_norms
+from tessera_core.shuffle.assignment import SPLITS
 from tessera_core.shuffle.stage import run
 from tessera_core.testing.observations import pixels_as_lists
 from tessera_core.testing.samples import write_samples

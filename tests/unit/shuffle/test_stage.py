@@ -13,14 +13,14 @@ from tessera_core.domain.dpixel import concatenate
 from tessera_core.domain.scl import SceneClass
 from tessera_core.domain.tile import TileSeries
 from tessera_core.errors import InputError, RecordError
+from tessera_core.feed.reader import read_norms
 from tessera_core.ports import OFFLINE
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import Paths
 from tessera_core.records.samples import list_tiles, pixels_of, read_table, read_tile
 from tessera_core.records.schema import SHARD
+from tessera_core.shuffle.assignment import SPLITS
 from tessera_core.shuffle.norms import compute_norms
-from tessera_core.shuffle.plan import SPLITS
-from tessera_core.shuffle.reader import read_norms
 from tessera_core.shuffle.stage import run, sources
 from tessera_core.testing.disk import run_with_full_disk
 from tessera_core.testing.observations import pixels_as_lists

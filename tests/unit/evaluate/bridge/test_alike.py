@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tessera_core.evaluate.bridge.alike import linear_cka, neighbour_overlap
+from tessera_core.compare.bridge.alike import linear_cka, neighbour_overlap
 
 RNG = np.random.default_rng(1)
 FIRST = RNG.normal(size=(300, 12))

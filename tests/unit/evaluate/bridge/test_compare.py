@@ -5,22 +5,22 @@ import json
 import numpy as np
 import pytest
 
-from tessera_core.errors import InputError, RecordError
-from tessera_core.evaluate.bridge.compare import (
+from tessera_core.compare.bridge.compare import (
     canary_fault,
     compare_models,
     describe_model,
     time_ratio,
 )
-from tessera_core.evaluate.bridge.maps import apply_bridge
-from tessera_core.evaluate.bridge.stored import (
+from tessera_core.compare.bridge.maps import apply_bridge
+from tessera_core.compare.bridge.stored import (
     BRIDGE_NAME,
     COMPARISON_NAME,
     read_bridge,
     read_comparison,
     write_comparison,
 )
-from tessera_core.evaluate.bridge.verdict import Verdict
+from tessera_core.compare.bridge.verdict import Verdict
+from tessera_core.errors import InputError, RecordError
 from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.model.embed import embed_pixels
 from tessera_core.records.files import digest_tree

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from tessera_core.compare.bridge.maps import AffineMap, Fit, Form, apply_bridge, fit_map
+from tessera_core.compare.bridge.verdict import Verdict, build_bridge, choose_form, map_error
 from tessera_core.errors import InputError
-from tessera_core.evaluate.bridge.maps import AffineMap, Fit, Form, apply_bridge, fit_map
-from tessera_core.evaluate.bridge.verdict import Verdict, build_bridge, choose_form, map_error
 
 NUM, WIDTH, PER_GROUP = 600, 12, 6
 GROUP = np.repeat(np.arange(NUM // PER_GROUP) * 3 - 50, PER_GROUP)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tessera_core.evaluate.diagnostics.fields import measure_fields
-from tessera_core.evaluate.diagnostics.stripes import coverage_of, measure_stripes
+from tessera_core.diagnostics.fields import measure_fields
+from tessera_core.diagnostics.stripes import coverage_of, measure_stripes
 from tessera_core.testing.pixels import make_pixels
 
 NUM_FIELDS, PER_FIELD, WIDTH = 30, 12, 8

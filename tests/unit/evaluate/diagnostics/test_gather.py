@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from tessera_core.diagnostics import gather
+from tessera_core.diagnostics.gather import diagnose, diagnose_model
+from tessera_core.diagnostics.reading import Reading
 from tessera_core.domain.embedding import Coding
+from tessera_core.domain.geometry import draw_groups
 from tessera_core.errors import InputError, RecordError
-from tessera_core.evaluate.diagnostics import gather
-from tessera_core.evaluate.diagnostics.gather import diagnose, diagnose_model
-from tessera_core.evaluate.diagnostics.reading import Reading
-from tessera_core.evaluate.geometry import draw_groups
 from tessera_core.model.embed import embed_pixels
 from tessera_core.testing.models import tiny_model
 from tessera_core.testing.pixels import random_pixels

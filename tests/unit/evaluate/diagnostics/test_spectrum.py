@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from tessera_core.diagnostics.spectrum import measure_rank, singular_spectrum
+from tessera_core.diagnostics.uniformity import measure_uniformity
 from tessera_core.errors import InputError
-from tessera_core.evaluate.diagnostics.spectrum import measure_rank, singular_spectrum
-from tessera_core.evaluate.diagnostics.uniformity import measure_uniformity
 from tessera_core.model.spectrum import rank_me
 
 RNG = np.random.default_rng(1)

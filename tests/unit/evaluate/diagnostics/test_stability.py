@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tessera_core.diagnostics.coding import measure_coding
+from tessera_core.diagnostics.stability import measure_stability, split_dates
 from tessera_core.domain.embedding import Coding
-from tessera_core.evaluate.diagnostics.coding import measure_coding
-from tessera_core.evaluate.diagnostics.stability import measure_stability, split_dates
 from tessera_core.testing.pixels import make_pixels, random_pixels
 from tests.unit.model.made import written_pixels
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 
 from tessera_core.domain.dpixel import DPixels
-from tessera_core.evaluate.features.harmonics import NUM_HARMONICS, harmonic_features
+from tessera_core.scoring.features.harmonics import NUM_HARMONICS, harmonic_features
 from tessera_core.testing.observations import pixels_as_lists
 from tessera_core.testing.pixels import make_pixels, random_pixels
 from tessera_core.testing.strategies import dpixels

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from tessera_core.domain.dpixel import DPixels
-from tessera_core.evaluate.features.monthly import NUM_RAW_FEATURES, fill_months, raw_features
+from tessera_core.scoring.features.monthly import NUM_RAW_FEATURES, fill_months, raw_features
 from tessera_core.testing.observations import pixels_as_lists
 from tessera_core.testing.pixels import make_pixels, random_pixels
 from tessera_core.testing.strategies import dpixels

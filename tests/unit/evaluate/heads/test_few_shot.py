@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tessera_core.errors import InputError
-from tessera_core.evaluate.heads.few_shot import predict_few_shot
-from tessera_core.evaluate.heads.field_model import field_axes, learn_means
-from tessera_core.evaluate.heads.linear import predict_standardised_linear
 from tessera_core.pretrain.probe import predict_linear, standardise
+from tessera_core.scoring.heads.few_shot import predict_few_shot
+from tessera_core.scoring.heads.field_model import field_axes, learn_means
+from tessera_core.scoring.heads.linear import predict_standardised_linear
 
 NUM_CLASSES = 4
 NUM_FEATURES = 12

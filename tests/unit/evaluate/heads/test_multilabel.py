@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tessera_core.evaluate.heads.multilabel import (
+from tessera_core.scoring.heads.multilabel import (
     predict_multilabel,
     predict_multilabel_forest,
     predict_multilabel_mlp,

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from tessera_core.benchmarks.splits import Fold
 from tessera_core.domain.scores import Kind
 from tessera_core.errors import InputError
-from tessera_core.evaluate.heads.boosting import predict_boosting, predict_boosting_value
-from tessera_core.evaluate.heads.constant import predict_majority, predict_mean
-from tessera_core.evaluate.heads.context import predict_context
-from tessera_core.evaluate.heads.forest import predict_forest, predict_forest_value
-from tessera_core.evaluate.heads.linear import predict_ridge, predict_standardised_linear
-from tessera_core.evaluate.heads.mlp import predict_mlp, predict_mlp_value
-from tessera_core.evaluate.heads.neighbours import predict_knn
-from tessera_core.evaluate.heads.temporal_cnn import (
+from tessera_core.scoring.heads.boosting import predict_boosting, predict_boosting_value
+from tessera_core.scoring.heads.constant import predict_majority, predict_mean
+from tessera_core.scoring.heads.context import predict_context
+from tessera_core.scoring.heads.forest import predict_forest, predict_forest_value
+from tessera_core.scoring.heads.linear import predict_ridge, predict_standardised_linear
+from tessera_core.scoring.heads.mlp import predict_mlp, predict_mlp_value
+from tessera_core.scoring.heads.neighbours import predict_knn
+from tessera_core.scoring.heads.temporal_cnn import (
     predict_temporal_cnn,
     predict_temporal_cnn_value,
 )
-from tessera_core.evaluate.score import predict_folds
-from tessera_core.evaluate.splits import Fold
+from tessera_core.scoring.score import predict_folds
 
 
 def predict_context_whole(train, classes, test, **settings):
@@ -299,7 +299,7 @@ def test_a_unit_is_predicted_by_a_head_that_never_saw_its_fold():
 
 
 def test_a_head_learns_from_a_draw_of_a_large_fold_and_answers_all_of_it(monkeypatch):
-    monkeypatch.setattr("tessera_core.evaluate.score.MAX_LEARNT", 10)
+    monkeypatch.setattr("tessera_core.scoring.score.MAX_LEARNT", 10)
     truth = np.arange(60.0)
     folds = [Fold(train=np.arange(20, 60), test=np.arange(20))]
     seen = []

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tessera_core.errors import InputError
-from tessera_core.evaluate.heads.unet import predict_unet
-from tessera_core.evaluate.heads.unet_network import chip_rmse_loss, class_loss, flipped, value_loss
+from tessera_core.scoring.heads.unet import predict_unet
+from tessera_core.scoring.heads.unet_network import chip_rmse_loss, class_loss, flipped, value_loss
 
 SMALL = (8, 8, 8)
 

@@ -1,0 +1,1 @@
+"""Servers of a checkout: Prefect and MLflow, their login and their schedule."""

@@ -1,0 +1,1 @@
+"""The read side of training: shards decoded once, then gathered in whole batches."""

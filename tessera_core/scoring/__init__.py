@@ -1,0 +1,1 @@
+"""Models on frozen embeddings and beside them, and what they score."""
