@@ -105,7 +105,10 @@ def _holder(lock: Path) -> str:
 def _command() -> str:
     """Return the command of this process without its arguments, which may hold secrets."""
     program = Path(sys.argv[0] or "python")
-    name = {"cli": "tessera", "__main__": program.parent.name}.get(program.stem, program.stem)
+    is_ours = program.parts[-3:] == ("flows", "cli", "main.py")
+    name = "tessera" if is_ours else program.stem
+    if program.stem == "__main__":
+        name = program.parent.name
     return " ".join([name, *(word for word in sys.argv[1:2] if not word.startswith("-"))])
 
 
