@@ -133,6 +133,22 @@ def repo() -> Path:
 
 
 @pytest.fixture(scope="session")
+def pristine(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which the small cycle has run once; only ever copied."""
+    from tests.cycle.conftest import make_first, prepared
+
+    return prepared(tmp_path_factory, "pristine", lambda folder: make_first(repo, folder))
+
+
+@pytest.fixture(scope="session")
+def two_versions(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after a second run, with another seed; only ever copied."""
+    from tests.cycle.conftest import make_second, prepared
+
+    return prepared(tmp_path_factory, "two-versions", lambda folder: make_second(pristine, folder))
+
+
+@pytest.fixture(scope="session")
 def bless(request: pytest.FixtureRequest) -> bool:
     """True when golden files are to be recorded anew, not compared."""
     return bool(request.config.getoption("--bless"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 TIME_LIMIT_S = 600
 
@@ -26,6 +27,9 @@ SMALL: dict[str, dict[str, object]] = {
         "num_folds": 2, "max_pixels_per_field": 4, "tasks": ["crop_type", "canopy_height"],
     },
 }  # fmt: skip
+
+OTHER_SEED = ("--set", "pretrain.seed=99")
+"""Settings of the second version."""
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -90,23 +94,46 @@ def dvc(checkout: Path, *arguments: str) -> str:
     return run_in(checkout, "-m", "dvc", *arguments).stdout
 
 
-@pytest.fixture(scope="session")
-def pristine(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which the small cycle has run once; only ever copied."""
-    folder = make_checkout(repo, tmp_path_factory.mktemp("pristine"))
+def prepared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that all processes of this test session share, made by the first to ask."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / name, shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock", timeout=2 * TIME_LIMIT_S):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return folder
+
+
+def copy_checkout(checkout: Path, target: Path) -> Path:
+    """Return a copy of a checkout with all that it made."""
+    return Path(shutil.copytree(checkout, target, symlinks=True))
+
+
+def make_first(repo: Path, folder: Path) -> None:
+    """Make a checkout and run the small cycle in it once."""
+    make_checkout(repo, folder)
     result = tessera(folder, "retrain")
     (folder / "first-run.txt").write_text(result.stdout, encoding="utf-8")
-    return folder
+
+
+def make_second(pristine: Path, folder: Path) -> None:
+    """Copy a checkout and run the cycle again, with another seed, in its own workspace."""
+    copy_checkout(pristine, folder)
+    result = tessera(folder, "retrain", *OTHER_SEED)
+    (folder / "second-run.txt").write_text(result.stdout, encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def checkout(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of it that the tests of one module share."""
     target = tmp_path_factory.mktemp("cycle") / "checkout"
-    return Path(shutil.copytree(pristine, target, symlinks=True))
+    return copy_checkout(pristine, target)
 
 
 @pytest.fixture
 def copied(pristine: Path, tmp_path: Path) -> Path:
     """A copy of it for one test, to be changed at will."""
-    return Path(shutil.copytree(pristine, tmp_path / "copied", symlinks=True))
+    return copy_checkout(pristine, tmp_path / "copied")

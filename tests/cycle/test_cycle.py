@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cycle.conftest import dvc, make_checkout, tessera
+from tests.cycle.conftest import OTHER_SEED, copy_checkout, dvc, make_checkout, tessera
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -94,18 +94,18 @@ def test_one_flipped_byte_is_named_by_the_audit(checkout: Path, pattern: str) ->
     tessera(checkout, "audit")
 
 
-def test_an_override_trains_a_second_version_in_its_own_workspace(checkout: Path) -> None:
-    before = receipt_outputs(checkout, "pretrain")
-
-    printed = tessera(checkout, "retrain", "--set", "pretrain.seed=99").stdout
+def test_an_override_trains_a_second_version_in_its_own_workspace(
+    pristine: Path, two_versions: Path, tmp_path: Path
+) -> None:
+    printed = (two_versions / "second-run.txt").read_text(encoding="utf-8")
 
     (decision,) = [line for line in printed.splitlines() if "tessera version 2 is" in line]
     assert "crop_type" in decision
     for stage in ("ingest", "quality", "shuffle"):
         assert f"{stage:<9} reused" in printed
     assert printed.count(" reused ") == 3
-    assert receipt_outputs(checkout, "pretrain") == before
-    tessera(checkout, "audit", "--set", "pretrain.seed=99")
+    assert receipt_outputs(two_versions, "pretrain") == receipt_outputs(pristine, "pretrain")
+    tessera(copy_checkout(two_versions, tmp_path / "copied"), "audit", *OTHER_SEED)
 
 
 def test_bad_input_ends_with_exit_code_2_and_leaves_nothing(checkout: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cycle.conftest import run_in, tessera
+from tests.cycle.conftest import OTHER_SEED, copy_checkout, run_in, tessera
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -17,8 +17,11 @@ print([find_model(context, name).name for name in ("tessera/1", "tessera/2", "te
 """
 
 
-def test_after_the_loss_of_both_databases_everything_goes_on_as_before(copied: Path) -> None:
-    tessera(copied, "retrain", "--set", "pretrain.seed=98")
+def test_after_the_loss_of_both_databases_everything_goes_on_as_before(
+    two_versions: Path, tmp_path: Path
+) -> None:
+    copied = copy_checkout(two_versions, tmp_path / "copied")
+    tessera(copied, "retrain")  # repairs what names the folder that it was copied from
     for name in (".mlflow", ".prefect"):
         shutil.rmtree(copied / name)
 
@@ -26,9 +29,7 @@ def test_after_the_loss_of_both_databases_everything_goes_on_as_before(copied: P
     rebuilt = tessera(copied, "rebuild-tracking").stdout
     again = tessera(copied, "rebuild-tracking").stdout
     found = run_in(copied, "-c", FIND).stdout
-    retrained = [
-        tessera(copied, "retrain", *words).stdout for words in ((), ("--set", "pretrain.seed=98"))
-    ]
+    retrained = [tessera(copied, "retrain", *words).stdout for words in ((), OTHER_SEED)]
     after = tessera(copied, "rebuild-tracking").stdout
 
     assert "PASSED" in audited

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.bench.faithful.models import StudentV2
-from tests.cycle.conftest import make_checkout, tessera
+from tests.cycle.conftest import copy_checkout, tessera
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -19,9 +19,9 @@ OWN_NAME = ("--set", f"register.model_name={NAME}")
 
 
 @pytest.fixture(scope="module")
-def checkout(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkout(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout into which a checkpoint in the released format was imported."""
-    folder = make_checkout(repo, tmp_path_factory.mktemp("released"))
+    folder = copy_checkout(pristine, tmp_path_factory.mktemp("released") / "checkout")
     torch.manual_seed(1)
     torch.save(StudentV2(16, 1, 2, 24).checkpoint(), folder / "student.pt")
     arguments = ("--family", "v2-student", "--name", NAME)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.settings import Settings
-from tests.cycle.conftest import make_checkout, tessera
+from tests.cycle.conftest import copy_checkout
 from tests.pages.chromium import Page, browse, find_chromium
 from tests.pages.mlflow_pages import (
     headline_metrics,
@@ -28,11 +28,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def address(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(two_versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """MLflow's pages of a checkout that has trained two versions."""
-    checkout = make_checkout(repo, tmp_path_factory.mktemp("pages"))
-    tessera(checkout, "retrain")
-    tessera(checkout, "retrain", "--set", "pretrain.seed=5")
+    checkout = copy_checkout(two_versions, tmp_path_factory.mktemp("pages") / "checkout")
     with pytest.MonkeyPatch.context() as patch:
         # Earlier tests of this process may have left an address of theirs.
         for name in Settings.model_fields:

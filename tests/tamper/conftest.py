@@ -13,7 +13,7 @@ from tessera_core.lineage.audit.report import AuditReport
 from tessera_core.records.files import digest_file
 from tessera_core.records.paths import Paths
 from tessera_core.records.superseded import Superseded, stamp_superseded
-from tests.cycle.conftest import make_checkout, tessera
+from tests.cycle.conftest import copy_checkout, tessera
 
 Audit = Callable[[], AuditReport]
 
@@ -34,11 +34,11 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def world(repo: Path, keys: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Paths:
+def world(
+    two_versions: Path, keys: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Paths:
     """A checkout whose own run is champion and signed; another run, of another seed, challenges."""
-    root = make_checkout(repo, tmp_path_factory.mktemp("tampered"))
-    tessera(root, "retrain")
-    tessera(root, "retrain", "--set", "pretrain.seed=99")
+    root = copy_checkout(two_versions, tmp_path_factory.mktemp("tampered") / "checkout")
     tessera(root, "attest", "tessera/1", "--key", str(keys["signer"]))
     (challenger,) = root.glob("data/runs/*/data/receipts/pretrain.json")
     stamp = Superseded(
