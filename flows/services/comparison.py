@@ -39,8 +39,8 @@ def compare(
         The page, and what it says in a few lines.
     """
     from tessera_core.compare.versions import compare_versions
-    from tessera_core.evaluate.comparison_page import render_comparison
     from tessera_core.evaluate.job import evaluate_model
+    from tessera_core.pages.comparison import render_comparison
 
     share_samples(context)
     old, new = find_model(context, first), find_model(context, second)

@@ -1,6 +1,6 @@
 """Before a task is scored: classes with too few groups are left out, the others are numbered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from tessera_core.benchmarks.splits import linked
 from tessera_core.domain.scores import Kind
 from tessera_core.pretrain.probe import MIN_CLASSES, fields_per_class
 from tessera_core.records.benchmarks import Benchmark, SplitRule
+from tessera_core.records.labels import class_names
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -97,15 +98,6 @@ def prepare(
     if benchmark.kind == Kind.MULTILABEL:
         return _prepare_labels(benchmark, examples, legend, settings)
     return _prepare_classes(benchmark, examples, legend, settings)
-
-
-def class_names(codes: Sequence[int], legend: Mapping[int, str]) -> dict[int, str]:
-    """Return a distinct name for each code: the legend's, else the number."""
-    plain = {code: legend.get(code, str(code)) for code in codes}
-    names = list(plain.values())
-    return {
-        code: name if names.count(name) == 1 else f"{name} ({code})" for code, name in plain.items()
-    }
 
 
 def _prepare_values(

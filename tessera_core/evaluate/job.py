@@ -147,11 +147,11 @@ def write_evaluation(
     with_baselines: bool = True,
 ) -> dict[str, Any]:
     """Score a model, write everything that came out, and return the content of evaluation.json."""
-    from tessera_core.evaluate.figures import draw_all
-    from tessera_core.evaluate.gallery import draw_galleries
-    from tessera_core.evaluate.report import write_report
     from tessera_core.model.artifact import random_artifact
     from tessera_core.model.embed import use_one_thread
+    from tessera_core.pages.evaluation import write_report
+    from tessera_core.pages.evaluation_figures import draw_all
+    from tessera_core.pages.gallery import draw_galleries
 
     use_one_thread()
     settings = config.evaluate

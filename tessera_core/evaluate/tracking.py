@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tessera_core.ports import Tracker
-from tessera_core.records.evaluation import EVALUATION_NAME, SCORED
+from tessera_core.records.evaluation import EVALUATION_NAME, REPORT_NAME, SCORED
 from tessera_core.records.files import read_json
-
-REPORT_NAME: Final = "report.html"
 
 
 def log_evaluation(folder: Path, tracker: Tracker) -> None:

@@ -8,29 +8,21 @@ from typing import Any, Final
 
 import numpy as np
 
+from tessera_core.pages.quality import render_quality
 from tessera_core.quality.config import QualityConfig
 from tessera_core.quality.rule import Failure, RuleResult, Table, failures
 from tessera_core.quality.statistics import TileMeasures
 from tessera_core.quality.tables import statistics_table
 from tessera_core.records.files import write_atomically, write_json
-from tessera_core.records.page import render_page
 from tessera_core.records.samples import write_table
+from tessera_core.records.words import MONTHS
 
 REPORT_JSON: Final = "report.json"
 REPORT_HTML: Final = "report.html"
 STATISTICS_NAME: Final = "statistics.parquet"
-TEMPLATE_NAME: Final = "report.html.j2"
 
 PASSED: Final = "passed"
 FAILED: Final = "failed"
-
-MONTHS: Final = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
-
-BAR_TOP: Final = 12_000
-"""Stored units at the right end of the bars: fresh snow, and VV of dense towns."""
 
 TileKey = tuple[str, int]
 
@@ -126,39 +118,8 @@ def write_report(report: QualityReport, folder: Path) -> None:
     """Write ``report.json``, ``report.html`` and ``statistics.parquet`` into a folder."""
     content = report.to_dict()
     write_json(folder / REPORT_JSON, content)
-    write_atomically(folder / REPORT_HTML, render_html(content).encode())
+    write_atomically(folder / REPORT_HTML, render_quality(content).encode())
     write_table(statistics_table(report.measures), folder / STATISTICS_NAME)
-
-
-def render_html(content: Mapping[str, Any]) -> str:
-    """Return the page: no script, no font, no style sheet from anywhere else."""
-    tiles = sorted(content["tiles"], key=lambda tile: tile["verdict"] != FAILED)
-    values = {
-        **content,
-        "tiles": tiles,
-        "months": MONTHS,
-        "bar_top": BAR_TOP,
-        "most_clear": max(1.0, *(max(tile["clear_by_month"]) for tile in tiles)),
-    }
-    filters = {"number": format_number, "percent": format_percent}
-    return render_page(Path(__file__).with_name(TEMPLATE_NAME), filters, values)
-
-
-def format_number(value: int | float | None) -> str:
-    """Return a number for reading: thousands apart, at most two decimals, a dash for None."""
-    if value is None:
-        return "-"
-    text = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def format_percent(value: float | None) -> str:
-    """Return a share 0..1 as per cent; a share that is not 0 never reads as 0."""
-    if value is None:
-        return "-"
-    if 0 < value < 0.0001:
-        return "<0.01 %"
-    return f"{format_number(100 * float(value))} %"
 
 
 def tile_notes(measures: TileMeasures) -> list[str]:

@@ -1,4 +1,8 @@
-"""Which code ran: git commit, and a digest over the modules a stage can reach."""
+"""Which code ran: git commit, and a digest over the modules a stage can reach.
+
+The digest is over what modules mean: their syntax trees without comments, layout and docstrings.
+Pages and figures are left out, since nothing that is computed depends on how it is shown.
+"""
 
 import ast
 import hashlib
@@ -15,6 +19,9 @@ from tessera_core.records.files import digest_json
 
 PACKAGE = "tessera_core"
 DISTRIBUTION = "tessera-platform"
+PRESENTATION = "tessera_core.pages"
+"""What only shows results; it decides none, and import-linter holds it to that."""
+
 CODE_PATHS = ("tessera_core", "flows", "pyproject.toml", "constraints.txt")
 """What counts when a work tree is called dirty: code, not data or documents."""
 
@@ -30,7 +37,7 @@ class CodeVersion:
     """True when the code differs from that commit, or no commit is known."""
 
     closure: str
-    """sha256 over the sources of all our modules that the stage can import."""
+    """sha256 over the meaning of all our modules that the stage can import."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -49,14 +56,15 @@ def closure_digest(module: str) -> str:
     digest = hashlib.sha256()
     for path in closure_files(module):
         digest.update(path.relative_to(_package_root()).as_posix().encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(_read_module(path).meaning.encode())
     return digest.hexdigest()
 
 
 def closure_files(module: str) -> list[Path]:
-    """Return the sources and templates that ``module`` can reach, lazy imports included, sorted.
+    """Return the sources that ``module`` can reach, lazy imports included, sorted.
 
-    Imports are read from the syntax tree, so nothing is executed.
+    Imports are read from the syntax tree, so nothing is executed. What only shows results is not
+    followed.
     """
     root = _package_root()
     seen: dict[str, Path] = {}
@@ -64,14 +72,25 @@ def closure_files(module: str) -> list[Path]:
     while waiting:
         name = waiting.pop()
         path = _module_path(root, name)
-        if name in seen or path is None:
+        if name in seen or path is None or name.startswith(PRESENTATION):
             continue
         seen[name] = path
-        waiting.extend(_imported_modules(path))
+        waiting.extend(_read_module(path).imports)
         # Importing a module runs the __init__ of every package above it.
         waiting.append(name.rpartition(".")[0])
-    templates = {template for path in seen.values() for template in path.parent.glob("*.j2")}
-    return sorted({*seen.values(), *templates})
+    return sorted(set(seen.values()))
+
+
+def meaning_of(source: bytes) -> str:
+    """Return the digest of what a Python source does: its syntax tree without docstrings.
+
+    Comments, layout and strings that stand alone, which document what is above them, change
+    nothing; everything else does. The same on all Python versions that we support.
+
+    Raises:
+        SyntaxError: The source is not Python.
+    """
+    return _meaning_of_tree(ast.parse(source))
 
 
 def environment_digest() -> str:
@@ -111,11 +130,65 @@ def _module_path(root: Path, name: str) -> Path | None:
     return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Module:
+    """What a closure needs to know of one module."""
+
+    meaning: str
+    """Digest of its syntax tree."""
+
+    imports: tuple[str, ...]
+    """Absolute names that it imports; ``from a import b`` gives a and a.b."""
+
+
 @cache
-def _imported_modules(path: Path) -> tuple[str, ...]:
-    """Return the absolute names that a file imports; ``from a import b`` gives a and a.b."""
+def _read_module(path: Path) -> _Module:
+    tree = ast.parse(path.read_bytes())
+    return _Module(meaning=_meaning_of_tree(tree), imports=_imports_of_tree(tree))
+
+
+def _meaning_of_tree(tree: ast.AST) -> str:
+    written: list[str] = []
+    _write_meaning(tree, written)
+    return hashlib.sha256("".join(written).encode()).hexdigest()
+
+
+def _write_meaning(value: Any, written: list[str]) -> None:
+    """Append a syntax tree as text; empty fields are left out, since new versions add some."""
+    if isinstance(value, ast.AST):
+        written.append(f"{type(value).__name__}(")
+        for name in value._fields:
+            part = getattr(value, name, None)
+            if isinstance(value, ast.JoinedStr):
+                # Python 3.12 ends some f-strings with an empty piece.
+                part = [one for one in value.values if getattr(one, "value", None) != ""]
+            if part is not None and part != []:
+                written.append(f"{name}=")
+                _write_meaning(part, written)
+        written.append(")")
+    elif isinstance(value, list):
+        written.append("[")
+        for part in value:
+            if not _is_docstring(part):
+                _write_meaning(part, written)
+                written.append(",")
+        written.append("]")
+    else:
+        written.append(repr(value))
+
+
+def _is_docstring(node: Any) -> bool:
+    """Return whether a statement is a string alone, which does nothing."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _imports_of_tree(tree: ast.AST) -> tuple[str, ...]:
     names: list[str] = []
-    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):

@@ -8,6 +8,7 @@ import pyarrow as pa
 EVALUATION_NAME: Final = "evaluation.json"
 COMPARISON_NAME: Final = "comparison.json"
 PREDICTIONS_NAME: Final = "predictions.parquet"
+REPORT_NAME: Final = "report.html"
 
 SCORED: Final = "scored"
 SKIPPED: Final = "skipped"

@@ -1,6 +1,7 @@
 """Ground truth: label rasters beside tiles, read at pixel centres."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -269,3 +270,12 @@ def _require_exact(values: npt.NDArray[Any], path: Path) -> None:
             f"{_WHAT}{path} holds values beyond {MAX_VALUE:,} or infinity; expected codes, ids or "
             "metres, and what means no data declared as such"
         )
+
+
+def class_names(codes: Sequence[int], legend: Mapping[int, str]) -> dict[int, str]:
+    """Return a distinct name for each code: the legend's, else the number."""
+    plain = {code: legend.get(code, str(code)) for code in codes}
+    names = list(plain.values())
+    return {
+        code: name if names.count(name) == 1 else f"{name} ({code})" for code, name in plain.items()
+    }

@@ -26,6 +26,10 @@ HEADS: Final = {
     "unet": "U-Net",
 }
 PLAIN: Final = {"majority": "most frequent class", "mean": "mean of the training values"}
+MONTHS: Final = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 PREFIX: Final = re.compile(r"encoder_(\d+)")
 
 SIMULATED: Final = "simulated scenes: proves machinery, not science"

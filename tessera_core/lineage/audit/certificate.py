@@ -8,8 +8,8 @@ from typing import Any, Final
 from tessera_core.lineage.audit.condition import ON_BROKEN, WORDS, conditions
 from tessera_core.lineage.audit.graph import BOX_HEIGHT, draw
 from tessera_core.lineage.audit.report import AuditReport, Finding, Grade, Step, counted
+from tessera_core.pages.render import render_page
 from tessera_core.records.files import write_atomically, write_json
-from tessera_core.records.page import render_page
 
 TEXT_NAME: Final = "certificate.txt"
 JSON_NAME: Final = "certificate.json"
@@ -87,7 +87,7 @@ def render_html(
         "size": format_size,
         "run": run_word,
     }
-    return render_page(Path(__file__).with_name(TEMPLATE_NAME), filters, content)
+    return render_page(TEMPLATE_NAME, filters, content)
 
 
 def verdict(report: AuditReport) -> str:

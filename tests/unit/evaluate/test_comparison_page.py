@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tessera_core.evaluate.comparison_page import render_comparison
+from tessera_core.pages.comparison import render_comparison
 from tests.unit.evaluate.planted import made_evaluation
 
 GAIN = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tessera_core.benchmarks.gather import MappedTile
-from tessera_core.evaluate.figures import (
+from tessera_core.pages.evaluation_figures import (
     class_colours,
     draw_confusion,
     draw_curve,

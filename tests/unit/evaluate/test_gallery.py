@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tessera_core.benchmarks.gather import MappedTile
-from tessera_core.evaluate.gallery import draw_gallery, worst_fields
+from tessera_core.pages.gallery import draw_gallery, worst_fields
 from tessera_core.scoring.score import TaskResult
 from tessera_core.testing.tiles import make_grid
 from tests.unit.evaluate.planted import make_examples

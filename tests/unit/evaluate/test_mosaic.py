@@ -2,7 +2,7 @@ import numpy as np
 
 from tessera_core.benchmarks.gather import MappedTile
 from tessera_core.domain.grid import TileGrid
-from tessera_core.evaluate.mosaic import (
+from tessera_core.pages.mosaic import (
     embedding_colours,
     latest_year,
     paint,

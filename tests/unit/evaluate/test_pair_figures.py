@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tessera_core.evaluate.pair_figures import draw_spectra, draw_two_curves
+from tessera_core.pages.pair_figures import draw_spectra, draw_two_curves
 
 
 def png(figure: Figure) -> bytes:

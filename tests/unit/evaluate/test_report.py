@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from tessera_core.evaluate.report import headlines, render_report
+from tessera_core.pages.evaluation import headlines, render_report
 from tests.unit.evaluate.planted import made_evaluation
 
 DIGEST = "ab" * 32

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tessera_core.benchmarks.prepare import class_names
 from tessera_core.domain.scores import Kind
+from tessera_core.records.labels import class_names
 from tessera_core.scoring.score import score_task
 from tests.unit.evaluate.planted import (
     METRICS,

@@ -5,10 +5,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from tessera_core.pages.training import draw_correlation, draw_curves, draw_spectrum
 from tessera_core.pretrain.figures import (
-    draw_correlation,
-    draw_curves,
-    draw_spectrum,
     draw_training,
 )
 from tessera_core.pretrain.loop import Trained
@@ -90,8 +88,10 @@ def titles(figure: Figure):
 
 
 def test_the_curves_show_what_was_recorded_and_the_probe_only_where_there_was_one():
-    with_probe = draw_curves(HISTORY)
-    without = draw_curves([{k: v for k, v in one.items() if k != METRIC} for one in HISTORY])
+    with_probe = draw_curves(HISTORY, METRIC)
+    without = draw_curves(
+        [{k: v for k, v in one.items() if k != METRIC} for one in HISTORY], METRIC
+    )
 
     assert len(with_probe.axes) == 3
     assert titles(without) == titles(with_probe)[:2]
@@ -101,7 +101,7 @@ def test_the_curves_show_what_was_recorded_and_the_probe_only_where_there_was_on
 
 
 def test_curves_of_a_single_record_are_drawn():
-    assert draw_curves(HISTORY[:1]).axes[0].lines[0].get_xdata() == [0]
+    assert draw_curves(HISTORY[:1], METRIC).axes[0].lines[0].get_xdata() == [0]
 
 
 def test_the_correlation_tells_its_diagonal_from_the_rest():

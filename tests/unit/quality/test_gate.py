@@ -15,10 +15,11 @@ import pytest
 from tessera_core.domain.bands import S2_NAMES
 from tessera_core.domain.scl import SceneClass
 from tessera_core.errors import GateError, RecordError
+from tessera_core.pages.quality import format_percent, render_quality
 from tessera_core.ports import OFFLINE
 from tessera_core.quality import stage
 from tessera_core.quality.expectations import rules
-from tessera_core.quality.report import build_report, format_percent, render_html
+from tessera_core.quality.report import build_report
 from tessera_core.quality.statistics import measure_tile
 from tessera_core.quality.tables import tables_of
 from tessera_core.records.manifest import Manifest, find_differences
@@ -341,7 +342,7 @@ class Outline(html.parser.HTMLParser):
 
 
 def test_the_page_is_whole_and_needs_nothing_from_elsewhere(judged):
-    page = render_html(judged.to_dict())
+    page = render_quality(judged.to_dict())
 
     outline = Outline()
     outline.feed(page)
@@ -352,7 +353,7 @@ def test_the_page_is_whole_and_needs_nothing_from_elsewhere(judged):
 
 
 def test_the_page_names_every_failure_and_marks_its_number(judged):
-    page = render_html(judged.to_dict())
+    page = render_quality(judged.to_dict())
 
     for failure in judged.failures:
         assert f"<b>{failure.tile}, 2018: {failure.rule.replace('_', ' ')}</b>" in page
@@ -363,7 +364,7 @@ def test_the_page_shows_a_tile_name_as_text_whatever_it_holds(judged):
     content = judged.to_dict()
     content["tiles"][0]["tile"] = "<script>x</script>"
 
-    assert "<script>" not in render_html(content)
+    assert "<script>" not in render_quality(content)
 
 
 def test_a_share_that_is_not_zero_never_reads_as_zero():

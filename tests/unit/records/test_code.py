@@ -15,7 +15,9 @@ from tessera_core.records.code import (
     code_version,
     environment_digest,
     environment_versions,
+    meaning_of,
 )
+from tessera_core.stages import STAGES
 
 PRINT_VERSION = """
 import json, sys
@@ -76,8 +78,8 @@ def git(checkout: Path, *arguments: str) -> str:
     return run.stdout.strip()
 
 
-def append_comment(path: Path) -> None:
-    path.write_text(path.read_text("utf-8") + "\n# changed\n", "utf-8")
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text("utf-8") + f"\n{text}\n", "utf-8")
 
 
 def test_a_closure_holds_the_module_what_it_imports_and_their_packages(repo):
@@ -109,12 +111,11 @@ def test_a_closure_leaves_out_what_only_a_type_checker_imports(repo):
     assert "config.py" in reached(repo, "tessera_core.stages")
 
 
-def test_a_closure_includes_the_templates_beside_its_modules(repo):
-    templates = {path.name for path in (repo / "tessera_core" / "evaluate").glob("*.j2")}
-
-    assert templates
-    found = reached(repo, "tessera_core.evaluate.stage")
-    assert {f"evaluate/{name}" for name in templates} <= found
+def test_a_closure_leaves_out_what_only_shows_results(repo):
+    for stage in STAGES.values():
+        assert not {name for name in reached(repo, stage.module) if name.startswith("pages/")}
+    imports = (repo / "tessera_core" / "evaluate" / "job.py").read_text("utf-8")
+    assert "from tessera_core.pages" in imports
 
 
 def test_a_closure_names_no_module_of_others(repo):
@@ -133,23 +134,107 @@ def test_a_closure_in_another_folder_has_the_same_digest(checkout):
 
 @pytest.mark.parametrize("path", ["shuffle/stage.py", "shuffle/norms.py", "domain/scl.py"])
 def test_a_changed_source_that_can_be_reached_changes_the_digest(checkout, path):
-    append_comment(checkout / "tessera_core" / path)
+    append(checkout / "tessera_core" / path, "ADDED = 1")
 
     assert version_in(checkout)["closure"] != closure_digest("tessera_core.shuffle.stage")
 
 
 def test_a_changed_source_elsewhere_does_not_change_the_digest(checkout):
-    append_comment(checkout / "tessera_core" / "pretrain" / "stage.py")
+    append(checkout / "tessera_core" / "pretrain" / "stage.py", "ADDED = 1")
 
     assert version_in(checkout)["closure"] == closure_digest("tessera_core.shuffle.stage")
 
 
-def test_a_changed_template_changes_the_digest(checkout):
-    append_comment(next((checkout / "tessera_core" / "evaluate").glob("*.j2")))
+@pytest.mark.parametrize("stage", ["quality", "pretrain", "evaluate", "export"])
+def test_a_changed_figure_template_or_comment_changes_no_digest(checkout, stage):
+    pages = checkout / "tessera_core" / "pages"
+    for path in pages.glob("*.py"):
+        append(path, "ADDED = 1")
+    for path in pages.glob("*.j2"):
+        append(path, "<p>added</p>")
+    for path in checkout.rglob("*.py"):
+        append(path, "# a comment")
 
-    changed = version_in(checkout, "tessera_core.evaluate.stage")
+    module = STAGES[stage].module
 
-    assert changed["closure"] != closure_digest("tessera_core.evaluate.stage")
+    assert version_in(checkout, module)["closure"] == closure_digest(module)
+
+
+SOURCE = """
+from dataclasses import dataclass
+
+LIMIT = 3
+
+@dataclass(frozen=True)
+class Box:
+    edge: int = 1
+
+def area(box, scale=2):
+    if box.edge < LIMIT:
+        return box.edge * box.edge
+    return f"{scale:<{LIMIT}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("LIMIT = 3", "LIMIT = 3  # three"),
+        ("LIMIT = 3", 'LIMIT = 3\n"""Why three."""'),
+        ("LIMIT = 3", "LIMIT = (\n    3\n)"),
+        ("LIMIT = 3\n", "\n\n\nLIMIT = 3\n"),
+        ("    edge: int = 1", '    """A box."""\n\n    edge: int = 1\n    """In metres."""'),
+        ("scale=2):", 'scale=2):\n    """Return the area."""'),
+        ('f"{scale:<{LIMIT}}"', "f'{scale:<{LIMIT}}'"),
+    ],
+)
+def test_what_only_people_read_changes_no_meaning(old, new):
+    changed = SOURCE.replace(old, new)
+
+    assert changed != SOURCE
+    assert meaning_of(changed.encode()) == meaning_of(SOURCE.encode())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("edge * box", "edge + box"),
+        ("LIMIT = 3", "LIMIT = 4"),
+        ("LIMIT = 3", "LIMIT = 3.0"),
+        ("LIMIT = 3", 'LIMIT = "3"'),
+        ("box.edge < LIMIT", "box.edge <= LIMIT"),
+        ("scale=2", "scale=1"),
+        ("frozen=True", "frozen=False"),
+        ("edge: int", "edge: float"),
+        ("@dataclass(frozen=True)\n", ""),
+        ("def area", "async def area"),
+        ("box.edge * box.edge", "box.edge * (box.edge)**1"),
+        ("    return f", "    f"),
+        (
+            "    if box.edge < LIMIT:\n        return",
+            "    if not box.edge < LIMIT:\n        return",
+        ),
+        ("{scale:<", "{scale:>"),
+    ],
+)
+def test_what_the_program_does_otherwise_changes_its_meaning(old, new):
+    changed = SOURCE.replace(old, new)
+
+    assert changed != SOURCE
+    assert meaning_of(changed.encode()) != meaning_of(SOURCE.encode())
+
+
+def test_the_order_of_statements_is_meaning():
+    assert meaning_of(b"a = 1\nb = 2\n") != meaning_of(b"b = 2\na = 1\n")
+
+
+def test_no_module_of_ours_computes_with_a_docstring(repo):
+    readers = [
+        path.name for path in (repo / "tessera_core").rglob("*.py")
+        if "__doc__" in path.read_text("utf-8")
+    ]  # fmt: skip
+
+    assert readers == []
 
 
 def test_outside_a_checkout_the_commit_is_unknown_and_the_code_called_dirty(checkout):
@@ -166,7 +251,7 @@ def test_dirty_means_changed_code_and_not_changed_data(checkout):
     (checkout / "data").mkdir()
     (checkout / "data" / "new.bin").write_bytes(b"")
     clean = version_in(checkout)
-    append_comment(checkout / "tessera_core" / "errors.py")
+    append(checkout / "tessera_core" / "errors.py", "# changed")
     dirty = version_in(checkout)
 
     assert clean["commit"] == dirty["commit"] == git(checkout, "rev-parse", "HEAD")

@@ -6,19 +6,19 @@ from typing import Any
 
 
 def render_page(
-    template: Path, filters: Mapping[str, Callable[..., object]], values: Mapping[str, Any]
+    template: str, filters: Mapping[str, Callable[..., object]], values: Mapping[str, Any]
 ) -> str:
     """Return a Jinja template filled with values; a value that it lacks is an error.
 
     Args:
-        template: The ``.html.j2`` file beside the module that renders it.
+        template: Name of an ``.html.j2`` file in this folder.
         filters: Functions the template may apply, by name.
         values: What the template shows; everything is escaped.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(template.parent),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -26,4 +26,4 @@ def render_page(
         keep_trailing_newline=True,
     )
     environment.filters.update(filters)
-    return environment.get_template(template.name).render(values)
+    return environment.get_template(template).render(values)

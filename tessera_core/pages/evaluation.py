@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tessera_core.domain.scores import metric_title
-from tessera_core.evaluate.tracking import REPORT_NAME
-from tessera_core.records.evaluation import SCORED
-from tessera_core.records.page import render_page
+from tessera_core.pages.render import render_page
+from tessera_core.records.evaluation import REPORT_NAME, SCORED
 from tessera_core.records.standing import report_standing
 from tessera_core.records.words import model_label, shown, signed
 
-TEMPLATE_NAME: Final = "report.html.j2"
+TEMPLATE_NAME: Final = "evaluation.html.j2"
 
 
 def write_report(folder: Path, evaluation: Mapping[str, Any]) -> None:
@@ -39,7 +38,7 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, str]) -> 
         "model_label": model_label,
     }
     filters = {"shown": shown, "signed": signed}
-    return render_page(Path(__file__).with_name(TEMPLATE_NAME), filters, values)
+    return render_page(TEMPLATE_NAME, filters, values)
 
 
 def headlines(evaluation: Mapping[str, Any]) -> list[str]:

@@ -3,19 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from tessera_core.benchmarks.gather import Gathered, MappedTile
 from tessera_core.domain.scores import Kind
-from tessera_core.evaluate.figures import FAINT, INK, WARNING, save_png
-from tessera_core.evaluate.mosaic import embedding_colours, latest_year, paint, place_tiles
+from tessera_core.pages.evaluation_figures import FAINT, INK, WARNING, save_png
+from tessera_core.pages.mosaic import embedding_colours, latest_year, paint, place_tiles
 from tessera_core.records.words import SIMULATED
-from tessera_core.scoring.score import TaskResult
+
+if TYPE_CHECKING:
+    from tessera_core.benchmarks.gather import Gathered, MappedTile
+    from tessera_core.scoring.score import TaskResult
 
 NUM_SHOWN: Final = 12
 NUM_COLUMNS: Final = 4
@@ -50,7 +52,7 @@ class WorstField:
     """The class code that most of it was taken for."""
 
 
-def worst_fields(result: TaskResult, year: int, most: int = NUM_SHOWN) -> list[WorstField]:
+def worst_fields(result: "TaskResult", year: int, most: int = NUM_SHOWN) -> list[WorstField]:
     """Return the groups with the smallest share of right answers, larger groups first among equals.
 
     Groups without an error, or with fewer than ``MIN_UNITS`` tested d-pixels, are left out.
@@ -75,7 +77,7 @@ def worst_fields(result: TaskResult, year: int, most: int = NUM_SHOWN) -> list[W
 
 
 def draw_galleries(
-    folder: Path, results: Mapping[str, TaskResult], gathered: Gathered, *, is_simulated: bool
+    folder: Path, results: "Mapping[str, TaskResult]", gathered: "Gathered", *, is_simulated: bool
 ) -> None:
     """Draw ``worst-<task>.png`` for every scored classification of d-pixels that are mapped."""
     for name, result in results.items():
@@ -89,8 +91,8 @@ def draw_galleries(
 
 
 def draw_gallery(
-    result: TaskResult,
-    tiles: Sequence[MappedTile],
+    result: "TaskResult",
+    tiles: "Sequence[MappedTile]",
     names: Mapping[int, str],
     *,
     is_simulated: bool,
@@ -154,7 +156,7 @@ def _draw_field(axes: Any, field: WorstField, picture: Any, names: Mapping[int, 
 
 
 def _field(
-    result: TaskResult, predicted: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
+    result: "TaskResult", predicted: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
 ) -> WorstField:
     scored, truth = result.scored, result.truth
     assert scored is not None  # noqa: S101 - the caller looked

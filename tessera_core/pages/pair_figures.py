@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tessera_core.domain.scores import is_share, metric_title
-from tessera_core.evaluate.figures import FAINT, INK, entitle, finish
+from tessera_core.pages.evaluation_figures import FAINT, INK, entitle, finish
 
 OLD_COLOUR: Final = "#80868b"
 NEW_COLOUR: Final = "#1b5e9b"

@@ -3,12 +3,11 @@
 import base64
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tessera_core.domain.scores import metric_title
+from tessera_core.pages.render import render_page
 from tessera_core.records.evaluation import SCORED
-from tessera_core.records.page import render_page
 from tessera_core.records.standing import report_standing
 from tessera_core.records.words import shown, signed
 
@@ -53,7 +52,7 @@ def render_comparison(content: Mapping[str, Any]) -> str:
         ],
     }
     filters = {"shown": shown, "signed": signed}
-    return render_page(Path(__file__).with_name(TEMPLATE_NAME), filters, values)
+    return render_page(TEMPLATE_NAME, filters, values)
 
 
 def _standings(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -70,7 +69,7 @@ def _figures(content: Mapping[str, Any]) -> dict[str, str]:
 
     Label-efficiency curves of every task that has one on both sides, then the two spectra.
     """
-    from tessera_core.evaluate.pair_figures import draw_spectra, draw_two_curves
+    from tessera_core.pages.pair_figures import draw_spectra, draw_two_curves
 
     old, new = content["evaluations"]
     names, is_simulated = content["names"], new["simulated"]

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.benchmarks.gather import MappedTile
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.grid import TileGrid
+
+if TYPE_CHECKING:
+    from tessera_core.benchmarks.gather import MappedTile
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,7 +40,7 @@ class Placement:
     """True where neighbours in the picture are neighbours on the ground."""
 
 
-def latest_year(tiles: Sequence[MappedTile]) -> list[MappedTile]:
+def latest_year(tiles: "Sequence[MappedTile]") -> "list[MappedTile]":
     """Return the tiles of the latest year, one picture's worth."""
     newest = max(tile.year for tile in tiles)
     return [tile for tile in tiles if tile.year == newest]
@@ -62,7 +64,7 @@ def place_tiles(grids: Sequence[TileGrid]) -> Placement:
 
 
 def paint(
-    tiles: Sequence[MappedTile], placement: Placement, values: Sequence[npt.NDArray[Any]]
+    tiles: "Sequence[MappedTile]", placement: Placement, values: Sequence[npt.NDArray[Any]]
 ) -> npt.NDArray[Any]:
     """Return a picture (row, column, ...) of per-pixel values; 0 where no tile is.
 
@@ -77,7 +79,7 @@ def paint(
     return picture
 
 
-def embedding_colours(tiles: Sequence[MappedTile]) -> tuple[list[Floats], float]:
+def embedding_colours(tiles: "Sequence[MappedTile]") -> tuple[list[Floats], float]:
     """Return red, green, blue and opacity (N, 4) per tile, and the variance they explain.
 
     The colours are the first three principal components over all tiles; d-pixels without data

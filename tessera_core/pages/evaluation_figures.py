@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib.style
 import numpy as np
@@ -12,12 +12,14 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tessera_core.benchmarks.gather import Gathered, MappedTile
-from tessera_core.benchmarks.prepare import class_names
 from tessera_core.domain.bands import TILE_RESOLUTION_M
 from tessera_core.domain.scores import is_share, metric_title
-from tessera_core.evaluate.mosaic import embedding_colours, latest_year, paint, place_tiles
+from tessera_core.pages.mosaic import embedding_colours, latest_year, paint, place_tiles
+from tessera_core.records.labels import class_names
 from tessera_core.records.words import SIMULATED, model_label
+
+if TYPE_CHECKING:
+    from tessera_core.benchmarks.gather import Gathered, MappedTile
 
 MODEL_COLOURS: Final = {
     "encoder": "#1b5e9b",
@@ -42,7 +44,7 @@ LABEL_GAP: Final = 0.045
 """Least distance of two labels at line ends, in shares of the axis."""
 
 
-def draw_all(folder: Path, evaluation: Mapping[str, Any], gathered: Gathered) -> None:
+def draw_all(folder: Path, evaluation: Mapping[str, Any], gathered: "Gathered") -> None:
     """Draw what there is to draw, one file per figure: ``<kind>-<task>.png``, ``pca_map.png``."""
     simulated = evaluation["simulated"]
     for name, report in evaluation["tasks"].items():
@@ -168,7 +170,7 @@ def draw_confusion(report: Mapping[str, Any], *, is_simulated: bool) -> Figure:
 
 
 def draw_map(
-    tiles: Sequence[MappedTile], names: Mapping[int, str], *, is_simulated: bool
+    tiles: "Sequence[MappedTile]", names: Mapping[int, str], *, is_simulated: bool
 ) -> Figure:
     """Draw embeddings as colours, beside the true crops where there are any.
 

@@ -1,0 +1,1 @@
+"""What people look at: pages, figures and their style. Nothing is decided or computed here."""
