@@ -28,6 +28,7 @@ from tessera_core.records.files import (
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import write_table
+from tessera_core.records.sharing import share_folder
 from tessera_core.records.standing import main_differences
 from tessera_core.records.typed import plain
 from tessera_core.scoring.answers import Answering
@@ -127,6 +128,8 @@ def evaluate_model(
 ) -> Path:
     """Score a model and return the folder of its evaluation, which may have been there already.
 
+    What a run's own stage has answered, in whatever workspace, is taken over and not asked again.
+
     Args:
         artifact_folder: Of the model.
         config: Settings.
@@ -142,11 +145,18 @@ def evaluate_model(
     artifact = load_artifact(artifact_folder, best_device())
     protocol = protocol_digest(config, paths)
     folder = paths.evaluation_of(artifact.digest, protocol)
-    if not _is_there(folder, with_baselines=with_baselines):
-        write_evaluation(
-            folder, artifact, config, paths, protocol,
-            with_baselines=with_baselines, mapper=mapper,
-        )  # fmt: skip
+    if _is_there(folder, with_baselines=with_baselines):
+        return folder
+    for workspace in paths.workspaces():
+        made = replace(paths, workspace=workspace).evaluation
+        if _answers(made, artifact.digest, protocol) and _is_there(
+            made, with_baselines=with_baselines
+        ):
+            share_folder(made, folder)
+            return folder
+    write_evaluation(
+        folder, artifact, config, paths, protocol, with_baselines=with_baselines, mapper=mapper
+    )
     return folder
 
 
@@ -306,6 +316,15 @@ def _require_asked(config: "PlatformConfig", gathered: Gathered) -> None:
     asked = config.evaluate.tasks or ()
     if missing := [name for name in asked if name in gathered.absent]:
         raise RecordError(f"benchmark {missing[0]}: {gathered.absent[missing[0]]}")
+
+
+def _answers(folder: Path, model_digest: str, protocol: str) -> bool:
+    """Return whether a folder says that it is a model's evaluation under a protocol."""
+    try:
+        facts = Manifest.read(folder).facts
+    except RecordError:
+        return False
+    return (facts.get("model_digest"), facts.get("protocol_digest")) == (model_digest, protocol)
 
 
 def _is_there(folder: Path, *, with_baselines: bool) -> bool:
