@@ -11,6 +11,7 @@ from flows.adapters.mapper import processes
 from tessera_core.domain.scores import Kind
 from tessera_core.scoring.answers import Answering
 from tessera_core.scoring.heads import forest
+from tessera_core.scoring.methods import COMPARED, is_asked
 from tessera_core.scoring.score import score_task
 from tests.unit.evaluate.planted import (
     SETTINGS,
@@ -73,6 +74,16 @@ def test_the_quick_set_holds_what_the_promotion_rule_asks(kind):
         f"encoder/{head}", f"encoder_int8/{head}", f"random_encoder/{head}", f"raw/{head}",
         "raw/forest", "mean" if kind == Kind.REGRESSION else "majority",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_no_kind_of_task_loses_what_promotion_reads_to_the_quick_set(kind):
+    own = COMPARED[kind]
+    int8 = "encoder_int8/linear" if kind == Kind.SEGMENTATION else own.replace("/", "_int8/")
+    constant = "mean" if kind == Kind.REGRESSION else "majority"
+
+    for name in (own, int8, f"random_{own}", constant):
+        assert is_asked(name, replace(SETTINGS, methods="quick"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
