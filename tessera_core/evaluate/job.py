@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 TASKS_AT_ONCE: Final = 2
 """Whose features are in memory together."""
 
+MIN_UNITS_FOR_PROCESSES: Final = 2000
+"""Of all tasks. Before a process has read its libraries, fewer are scored."""
+
 
 def benchmarks_of(config: "PlatformConfig", paths: "Paths") -> list[Benchmark]:
     """Return the tasks that are asked for.
@@ -191,7 +194,11 @@ def write_evaluation(
     )
     gathered = gather(benchmarks, places_of(config, paths), artifact, settings)
     _require_asked(config, gathered)
-    answering = Answering(mapper=mapper, kept=paths.baselines)
+    num_units = sum(map(len, gathered.examples.values()))
+    answering = Answering(
+        mapper=mapper if num_units >= MIN_UNITS_FOR_PROCESSES else map_serially,
+        kept=paths.baselines,
+    )
     results = _score_tasks(
         benchmarks, gathered, encoders, settings, answering, with_baselines=with_baselines
     )
