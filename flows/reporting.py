@@ -259,6 +259,7 @@ def summarise(context: Context) -> dict[str, Any]:
         "alias": registered["decision"]["alias"],
         "reasons": registered["decision"]["reasons"],
         "simulated": evaluated["simulated"],
+        "methods": evaluated.get("methods", "full"),
         "champion": registered["champion"],
         "scores": headline_lines(evaluated),
         "standings": standings(evaluated),

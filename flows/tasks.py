@@ -1,12 +1,13 @@
 """One Prefect task per stage, same name: build the ports, call the stage, say what happened."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.adapters.mapper import is_worth_a_retry, map_as_tasks
+from flows.adapters.mapper import is_worth_a_retry, map_as_tasks, processes
 from flows.console import STAGE_WIDTH, say, say_stage
 from flows.context import Context
 from flows.reporting import (
@@ -83,8 +84,12 @@ def evaluate_and_log(context: Context) -> Receipt:
     from flows.adapters.tracking import open_run
     from flows.reporting import log_evaluation_once
 
-    with open_run(context.settings, run_key(context), run_name(context)) as tracker:
-        result = _run("evaluate", context, _plain_ports())
+    with (
+        open_run(context.settings, run_key(context), run_name(context)) as tracker,
+        processes() as model_mapper,
+    ):
+        ports = replace(_plain_ports(), model_mapper=model_mapper)
+        result = _run("evaluate", context, ports)
         log_evaluation_once(context, tracker, result.receipt)
     return result.receipt
 

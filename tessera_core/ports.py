@@ -114,6 +114,9 @@ class Ports:
     mapper: Mapper
     """Fan-out over tiles."""
 
+    model_mapper: Mapper = map_serially
+    """Fan-out over the small models that score an encoder; items and results can be pickled."""
+
     data_versions: Mapping[str, str]
     """Tags that name the data as the versioning tool knows it; pointers, never evidence."""
 

@@ -38,6 +38,7 @@ def compare(
     Returns:
         The page, and what it says in a few lines.
     """
+    from flows.adapters.mapper import processes
     from tessera_core.compare.versions import compare_versions
     from tessera_core.evaluate.job import evaluate_model
     from tessera_core.pages.comparison import render_comparison
@@ -45,9 +46,11 @@ def compare(
     share_samples(context)
     old, new = find_model(context, first), find_model(context, second)
     config, paths = context.config, context.paths
-    folders = [
-        evaluate_model(one.folder, config, paths, with_baselines=False) for one in (old, new)
-    ]
+    with processes() as mapper:
+        folders = [
+            evaluate_model(one.folder, config, paths, with_baselines=False, mapper=mapper)
+            for one in (old, new)
+        ]
     pair = compare_versions(old.folder, new.folder, config, paths)
     content = {
         "names": [old.name, new.name],

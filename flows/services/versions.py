@@ -33,6 +33,7 @@ def compare_with_champion(context: Context) -> Path | None:
     Returns:
         The folder of the comparison; None where there is no other champion.
     """
+    from flows.adapters.mapper import processes
     from flows.adapters.registry import MlflowRegistry
     from flows.services.evidence import require_receipt
     from flows.services.models import fetch_version
@@ -48,12 +49,13 @@ def compare_with_champion(context: Context) -> Path | None:
     if champion.receipt:
         require_receipt(context, champion.version, champion.receipt)
     served = fetch_version(context, registry, champion, name)
-    evaluate_model(served, context.config, context.paths, with_baselines=False)
+    with processes() as mapper:
+        evaluate_model(served, context.config, context.paths, with_baselines=False, mapper=mapper)
     return compare_versions(served, context.paths.model, context.config, context.paths)
 
 
 def benchmark(context: Context, reference: str, tasks: Sequence[str]) -> Path:
-    """Evaluate any version on any tasks and log it in a run of its own.
+    """Evaluate any version by all methods on any tasks and log it in a run of its own.
 
     Args:
         context: Settings and places.
@@ -63,13 +65,19 @@ def benchmark(context: Context, reference: str, tasks: Sequence[str]) -> Path:
     Returns:
         The folder of the evaluation.
     """
+    from flows.adapters.mapper import processes
     from flows.services.models import find_model
+    from tessera_core.benchmarks.config import FULL
     from tessera_core.evaluate.job import evaluate_model
 
     if _asks_samples(context, tasks):
         share_samples(context)
     found = find_model(context, reference)
-    folder = evaluate_model(found.folder, context.config, context.paths, tuple(tasks) or None)
+    config = replace(context.config, evaluate=replace(context.config.evaluate, methods=FULL))
+    with processes() as mapper:
+        folder = evaluate_model(
+            found.folder, config, context.paths, tuple(tasks) or None, mapper=mapper
+        )
     receipt = _receipt(context, folder)
     write_receipt(receipt, folder.with_suffix(".receipt.json"), context.paths.lineage)
     log_evaluation_run(

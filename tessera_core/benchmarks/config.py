@@ -1,8 +1,13 @@
 """Settings of the evaluate stage."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from tessera_core.errors import ConfigError
+from tessera_core.errors import ConfigError, did_you_mean
+
+QUICK: Final = "quick"
+FULL: Final = "full"
+METHODS: Final = (QUICK, FULL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,12 @@ class EvaluateConfig:
 
     labels: str | None
     """Folder of label rasters relative to the root; None = look beside the source."""
+
+    methods: str
+    """``quick``: the encoder's own head, the untrained encoder, the constant answer, linear models
+    and forests of band values; on simulated scenes only, real ones always get the full set.
+    ``full``: all heads and features, curves over shares, and transfer. A method scores the same
+    in both."""
 
     seed: int
     """Chooses folds, label draws, bootstrap and the random encoder."""
@@ -53,6 +64,10 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if self.methods not in METHODS:
+            raise ConfigError(
+                f"evaluate.methods is {self.methods!r}. {did_you_mean(self.methods, METHODS)}"
+            )
         for name, low in (
             ("num_folds", 2), ("num_neighbours", 1), ("max_pixels_per_field", 1),
             ("num_draws", 2), ("num_bootstraps", 100), ("num_trees", 1),

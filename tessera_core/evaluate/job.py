@@ -5,14 +5,17 @@ on tasks that did not exist when it was trained.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from tessera_core.benchmarks.config import FULL, EvaluateConfig
 from tessera_core.benchmarks.gather import Gathered, gather, places_of
 from tessera_core.benchmarks.sources import source_files
 from tessera_core.errors import ArtifactError, InputError, RecordError
 from tessera_core.evaluate.predictions import predictions_table
+from tessera_core.ports import Mapper, map_serially
 from tessera_core.records.benchmarks import Benchmark, Source, read_benchmarks
 from tessera_core.records.code import closure_digest
 from tessera_core.records.evaluation import EVALUATION_NAME, PREDICTIONS_NAME
@@ -25,15 +28,24 @@ from tessera_core.records.files import (
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tessera_core.records.outside import digest_source
 from tessera_core.records.samples import write_table
+from tessera_core.records.sharing import share_folder
 from tessera_core.records.standing import main_differences
 from tessera_core.records.typed import plain
+from tessera_core.scoring.answers import Answering
 from tessera_core.scoring.featurise import Encoders, featurise
-from tessera_core.scoring.score import score_task
+from tessera_core.scoring.score import TaskResult, score_task
 
 if TYPE_CHECKING:
     from tessera_core.config import PlatformConfig
     from tessera_core.model.embed import ModelArtifact
     from tessera_core.records.paths import Paths
+
+
+TASKS_AT_ONCE: Final = 2
+"""Whose features are in memory together."""
+
+MIN_UNITS_FOR_PROCESSES: Final = 2000
+"""Of all tasks. Before a process has read its libraries, fewer are scored."""
 
 
 def benchmarks_of(config: "PlatformConfig", paths: "Paths") -> list[Benchmark]:
@@ -115,8 +127,11 @@ def evaluate_model(
     tasks: tuple[str, ...] | None = None,
     *,
     with_baselines: bool = True,
+    mapper: Mapper = map_serially,
 ) -> Path:
     """Score a model and return the folder of its evaluation, which may have been there already.
+
+    What a run's own stage has answered, in whatever workspace, is taken over and not asked again.
 
     Args:
         artifact_folder: Of the model.
@@ -124,6 +139,7 @@ def evaluate_model(
         paths: Where samples are, and where the evaluation goes.
         tasks: Names of tasks; None = ``evaluate.tasks``.
         with_baselines: False scores the encoder alone, as a comparison of versions needs it.
+        mapper: Runs the models of a task, in whatever order and process.
     """
     from tessera_core.model.artifact import best_device, load_artifact
 
@@ -132,8 +148,18 @@ def evaluate_model(
     artifact = load_artifact(artifact_folder, best_device())
     protocol = protocol_digest(config, paths)
     folder = paths.evaluation_of(artifact.digest, protocol)
-    if not _is_there(folder, with_baselines=with_baselines):
-        write_evaluation(folder, artifact, config, paths, protocol, with_baselines=with_baselines)
+    if _is_there(folder, with_baselines=with_baselines):
+        return folder
+    for workspace in paths.workspaces():
+        made = replace(paths, workspace=workspace).evaluation
+        if _answers(made, artifact.digest, protocol) and _is_there(
+            made, with_baselines=with_baselines
+        ):
+            share_folder(made, folder)
+            return folder
+    write_evaluation(
+        folder, artifact, config, paths, protocol, with_baselines=with_baselines, mapper=mapper
+    )
     return folder
 
 
@@ -145,6 +171,7 @@ def write_evaluation(
     protocol: str,
     *,
     with_baselines: bool = True,
+    mapper: Mapper = map_serially,
 ) -> dict[str, Any]:
     """Score a model, write everything that came out, and return the content of evaluation.json."""
     from tessera_core.model.artifact import random_artifact
@@ -154,6 +181,10 @@ def write_evaluation(
     from tessera_core.pages.gallery import draw_galleries
 
     use_one_thread()
+    is_simulated = _is_simulated(paths)
+    # Who promotes on real data, by hand or by a schedule, does so on every method there is.
+    methods = config.evaluate.methods if is_simulated else FULL
+    config = replace(config, evaluate=replace(config.evaluate, methods=methods))
     settings = config.evaluate
     benchmarks = benchmarks_of(config, paths)
     encoders = Encoders(
@@ -163,19 +194,14 @@ def write_evaluation(
     )
     gathered = gather(benchmarks, places_of(config, paths), artifact, settings)
     _require_asked(config, gathered)
-    results = {
-        each.name: score_task(
-            each,
-            gathered.examples.get(each.name),
-            lambda examples: featurise(examples, encoders, with_baselines=with_baselines),
-            gathered.legends[each.name],
-            settings,
-            absent=gathered.absent.get(each.name),
-            with_baselines=with_baselines,
-        )
-        for each in benchmarks
-    }
-    is_simulated = _is_simulated(paths)
+    num_units = sum(map(len, gathered.examples.values()))
+    answering = Answering(
+        mapper=mapper if num_units >= MIN_UNITS_FOR_PROCESSES else map_serially,
+        kept=paths.baselines,
+    )
+    results = _score_tasks(
+        benchmarks, gathered, encoders, settings, answering, with_baselines=with_baselines
+    )
     evaluation = {
         "simulated": is_simulated,
         "model_digest": artifact.digest,
@@ -194,6 +220,41 @@ def write_evaluation(
         write_report(building, evaluation)
         write_manifest(building, "evaluation", facts_of(evaluation))
     return evaluation
+
+
+def _score_tasks(
+    benchmarks: list[Benchmark],
+    gathered: Gathered,
+    encoders: Encoders,
+    settings: EvaluateConfig,
+    answering: Answering,
+    *,
+    with_baselines: bool,
+) -> dict[str, TaskResult]:
+    """Return the results by task; in processes, one task's features need not wait for models."""
+
+    def score(benchmark: Benchmark) -> TaskResult:
+        return score_task(
+            benchmark,
+            gathered.examples.get(benchmark.name),
+            lambda examples: featurise(
+                examples, encoders, answering,
+                with_baselines=with_baselines, methods=settings.methods,
+            ),
+            gathered.legends[benchmark.name],
+            settings,
+            absent=gathered.absent.get(benchmark.name),
+            with_baselines=with_baselines,
+            answering=answering,
+        )  # fmt: skip
+
+    if answering.mapper is map_serially:
+        return {each.name: score(each) for each in benchmarks}
+    # The largest first: what comes last is waited for by all.
+    order = sorted(benchmarks, key=lambda each: -len(gathered.examples.get(each.name, ())))
+    with ThreadPoolExecutor(TASKS_AT_ONCE) as threads:
+        scored = dict(zip([each.name for each in order], threads.map(score, order), strict=True))
+    return {each.name: scored[each.name] for each in benchmarks}
 
 
 def _diagnose(
@@ -228,6 +289,7 @@ def facts_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "labels_digest": evaluation["labels_digest"],
         "protocol_digest": evaluation["protocol_digest"],
         "with_baselines": evaluation["with_baselines"],
+        "methods": evaluation["protocol"]["methods"],
         "seed": evaluation["protocol"]["seed"],
         "status": {name: report["status"] for name, report in tasks.items()},
         "compared": {name: report["compared"] for name, report in tasks.items()},
@@ -261,6 +323,15 @@ def _require_asked(config: "PlatformConfig", gathered: Gathered) -> None:
     asked = config.evaluate.tasks or ()
     if missing := [name for name in asked if name in gathered.absent]:
         raise RecordError(f"benchmark {missing[0]}: {gathered.absent[missing[0]]}")
+
+
+def _answers(folder: Path, model_digest: str, protocol: str) -> bool:
+    """Return whether a folder says that it is a model's evaluation under a protocol."""
+    try:
+        facts = Manifest.read(folder).facts
+    except RecordError:
+        return False
+    return (facts.get("model_digest"), facts.get("protocol_digest")) == (model_digest, protocol)
 
 
 def _is_there(folder: Path, *, with_baselines: bool) -> bool:

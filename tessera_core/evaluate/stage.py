@@ -27,6 +27,11 @@ def run(config: "PlatformConfig", paths: Paths, ports: Ports) -> Outcome:
 
     artifact = load_artifact(paths.model, best_device())
     evaluation = write_evaluation(
-        paths.evaluation, artifact, config, paths, protocol_digest(config, paths)
+        paths.evaluation,
+        artifact,
+        config,
+        paths,
+        protocol_digest(config, paths),
+        mapper=ports.model_mapper,
     )
     return Outcome(outputs=(paths.evaluation / MANIFEST_NAME,), facts=facts_of(evaluation))

@@ -177,6 +177,11 @@ def single_blas_thread() -> Iterator[None]:
         yield
 
 
+def use_one_blas_thread() -> None:
+    """Run linear algebra of this process on one thread from now on: one process, one core."""
+    _thread_pools().limit(limits=1)
+
+
 @cache
 def _thread_pools() -> Any:
     """Return the handle to the numeric libraries' threads; finding them takes milliseconds."""

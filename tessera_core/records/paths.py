@@ -105,6 +105,11 @@ class Paths:
         return self.root / "data" / "cache"
 
     @property
+    def baselines(self) -> Path:
+        """Answers of models that no version changes, by digest; may be deleted."""
+        return self.root / "data" / "baselines"
+
+    @property
     def imported(self) -> Path:
         """Artifacts made from released weights, one folder per name and content."""
         return self.root / "data" / "imported"

@@ -37,7 +37,7 @@ def share_outputs(outputs: Iterable[FileDigest], lender: Path, borrower: Path) -
     for output in outputs:
         source, target = lender / output.path, borrower / output.path
         if source.name == MANIFEST_NAME:
-            _share_folder(source.parent, target.parent)
+            share_folder(source.parent, target.parent)
             continue
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _share_folder(source: Path, target: Path) -> None:
+def share_folder(source: Path, target: Path) -> None:
     """Share the files that a folder's manifest lists, and the manifest."""
     names = [file.path for file in Manifest.read(source).files]
     with atomic_folder(target) as folder:

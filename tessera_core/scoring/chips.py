@@ -4,7 +4,8 @@ A field that crosses the edge of a chip has labels on both sides of a split. The
 the training side, so that no field is ever learnt from and asked about.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -14,12 +15,13 @@ import numpy.typing as npt
 from tessera_core.benchmarks.config import EvaluateConfig
 from tessera_core.benchmarks.examples import NO_PIXEL, Examples
 from tessera_core.benchmarks.splits import Fold
+from tessera_core.scoring.answers import IN_PLACE, Answering
 from tessera_core.scoring.heads.constant import predict_majority
 from tessera_core.scoring.heads.context import CONTEXT, predict_context
 from tessera_core.scoring.heads.forest import predict_forest
 from tessera_core.scoring.heads.linear import predict_standardised_linear
 from tessera_core.scoring.heads.unet import predict_unet
-from tessera_core.scoring.methods import Features, Head
+from tessera_core.scoring.methods import Features, Head, is_asked
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -40,12 +42,56 @@ def without_shared_fields(truth: Floats, field: Ints, fold: Fold) -> Floats:
     return masked
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AskedOfChips:
+    """One model of chips, to be asked about every fold by what it learnt from the others."""
+
+    model: str
+    """Name; ``unet`` sees whole chips, ``context`` neighbourhoods, ``head`` single d-pixels."""
+
+    head: Head | None
+    """Of a model that sees single d-pixels."""
+
+    values: npt.NDArray[Any]
+    """(U, F), its features."""
+
+    truth: Floats
+    """(U,) class numbers, NaN = not labelled."""
+
+    chip: Ints
+    """(chip, row, column), the unit of each place."""
+
+    field: Ints
+    """(U,), negative = none."""
+
+    folds: tuple[Fold, ...]
+    """Whole chips on either side."""
+
+    seed: int
+    """Of draws and networks."""
+
+    def answer(self) -> Floats:
+        """Return out-of-fold class numbers, (U,), NaN where a unit was not tested."""
+        predicted = np.full(len(self.truth), np.nan)
+        for fold in self.folds:
+            masked = without_shared_fields(self.truth, self.field, fold)
+            if self.head is not None:
+                found = _predict_pixels(self.head, self.values, masked, fold, self.seed)
+            elif self.model.endswith("/unet"):
+                found = _predict_whole(self.chip, self.values, masked, fold, self.seed)
+            else:
+                found = _predict_context(self.chip, self.values, masked, fold, self.seed)
+            predicted[fold.test] = found
+        return predicted
+
+
 def predict_chips(
     examples: Examples,
     truth: Floats,
     features: Features,
     folds: Sequence[Fold],
     settings: EvaluateConfig,
+    answering: Answering = IN_PLACE,
 ) -> dict[str, Floats]:
     """Return model -> out-of-fold class numbers, (U,), NaN where a unit was not tested.
 
@@ -54,13 +100,13 @@ def predict_chips(
         truth: (U,) class numbers, NaN = not labelled.
         features: Name -> (U, F).
         folds: Whole chips on either side.
-        settings: Trees and seed.
+        settings: Set of methods, trees and seed.
+        answering: Who fits the models.
     """
-    from tqdm import tqdm
-
+    assert examples.chip is not None  # noqa: S101 - the caller has chips
     seed = settings.seed
     forest: Head = partial(predict_forest, num_trees=settings.num_trees, seed=seed)
-    pixel_models: Mapping[str, tuple[Head, str]] = {
+    models: dict[str, tuple[Head | None, str]] = {
         "encoder/linear": (predict_standardised_linear, "encoder"),
         "encoder_int8/linear": (predict_standardised_linear, "encoder_int8"),
         "random_encoder/linear": (predict_standardised_linear, "random_encoder"),
@@ -68,23 +114,19 @@ def predict_chips(
         "raw/forest": (forest, "raw"),
         "majority": (predict_majority, "encoder"),
     }
-    chip_models = {
-        f"{name}/unet": name for name in ("encoder", "random_encoder", *_released(features))
-    }
-    predicted: dict[str, Floats] = {}
-    for fold in tqdm(folds, desc="chips", leave=False, disable=None):
-        masked = without_shared_fields(truth, examples.field, fold)
-        for name, (head, source) in pixel_models.items():
-            if source in features:
-                out = predicted.setdefault(name, np.full(len(truth), np.nan))
-                out[fold.test] = _predict_pixels(head, features[source], masked, fold, seed)
-        for name, source in chip_models.items():
-            if source in features:
-                out = predicted.setdefault(name, np.full(len(truth), np.nan))
-                out[fold.test] = _predict_whole(examples, features[source], masked, fold, seed)
-        out = predicted.setdefault("encoder/context", np.full(len(truth), np.nan))
-        out[fold.test] = _predict_context(examples, features["encoder"], masked, fold, seed)
-    return predicted
+    for name in ("encoder", "random_encoder", *_released(features)):
+        models[f"{name}/unet"] = (None, name)
+    models["encoder/context"] = (None, "encoder")
+    asked = [
+        AskedOfChips(
+            model=name, head=head, values=features[source], truth=truth, chip=examples.chip,
+            field=examples.field, folds=tuple(folds), seed=seed,
+        )
+        for name, (head, source) in models.items()
+        if source in features and is_asked(name, settings)
+    ]  # fmt: skip
+    answers = answering.ask("chips", asked)
+    return {each.model: answer for each, answer in zip(asked, answers, strict=True)}
 
 
 def _released(features: Features) -> list[str]:
@@ -107,31 +149,30 @@ def _predict_pixels(
 
 
 def _predict_whole(
-    examples: Examples, values: npt.NDArray[Any], truth: Floats, fold: Fold, seed: int
+    chip: Ints, values: npt.NDArray[Any], truth: Floats, fold: Fold, seed: int
 ) -> Ints:
     """Return class numbers of the test units, from a U-Net over chips."""
-    assert examples.chip is not None  # noqa: S101 - the caller has chips
-    side = np.zeros(len(examples), bool)
+    side = np.zeros(len(truth), bool)
     side[fold.train] = True
-    first = examples.chip.reshape(len(examples.chip), -1).max(axis=1)
+    first = chip.reshape(len(chip), -1).max(axis=1)
     is_train = side[first]
-    train, test = examples.chip[is_train], examples.chip[~is_train]
+    train, test = chip[is_train], chip[~is_train]
     num_classes = int(np.nanmax(truth)) + 1
     labels = predict_unet(
         _laid_out(values, train), _laid_out(truth[:, None], train)[..., 0], _laid_out(values, test),
         num_classes=num_classes, seed=seed,
     )  # fmt: skip
-    everywhere = np.zeros(len(examples), np.int64)
+    everywhere = np.zeros(len(truth), np.int64)
     everywhere[test[test != NO_PIXEL]] = labels[test != NO_PIXEL]
     return everywhere[fold.test]
 
 
 def _predict_context(
-    examples: Examples, values: npt.NDArray[Any], truth: Floats, fold: Fold, seed: int
+    chip: Ints, values: npt.NDArray[Any], truth: Floats, fold: Fold, seed: int
 ) -> Ints:
     """Return class numbers of the test units, each from its neighbourhood in the chip."""
     rows = _labelled_train(truth, fold, seed)
-    around = neighbourhoods(examples, values)
+    around = neighbourhoods(chip, values)
     blocks = np.split(fold.test, range(UNITS_AT_ONCE, len(fold.test), UNITS_AT_ONCE))
     return predict_context(
         around(rows), truth[rows].astype(np.int64), map(around, blocks), seed=seed
@@ -139,22 +180,19 @@ def _predict_context(
 
 
 def neighbourhoods(
-    examples: Examples, values: npt.NDArray[Any]
+    chip: Ints, values: npt.NDArray[Any]
 ) -> Callable[[Ints], npt.NDArray[np.float32]]:
     """Return a function of units: what lies around them, (M, 5, 5, F); zero beyond the edge."""
-    assert examples.chip is not None  # noqa: S101 - the caller has chips
     margin = CONTEXT // 2
-    chip = np.pad(
-        examples.chip, ((0, 0), (margin, margin), (margin, margin)), constant_values=NO_PIXEL
-    )
-    place = np.argwhere(examples.chip != NO_PIXEL)
-    where = np.empty((len(examples), 3), np.int64)
-    where[examples.chip[tuple(place.T)]] = place
+    padded = np.pad(chip, ((0, 0), (margin, margin), (margin, margin)), constant_values=NO_PIXEL)
+    place = np.argwhere(chip != NO_PIXEL)
+    where = np.empty((len(values), 3), np.int64)
+    where[chip[tuple(place.T)]] = place
     step = np.arange(CONTEXT)
 
     def around(rows: Ints) -> npt.NDArray[np.float32]:
         number, row, column = where[rows].T
-        units = chip[
+        units = padded[
             number[:, None, None], row[:, None, None] + step[:, None], column[:, None, None] + step
         ]
         return _laid_out(values, units)

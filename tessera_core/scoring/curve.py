@@ -5,7 +5,7 @@ takes the first 1, 5, 10 ... of each class, or 1, 10, 30 ... per cent of all. La
 the smaller ones and all models see the same labels, so that curves differ by models alone.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -18,11 +18,12 @@ from tessera_core.benchmarks.splits import Fold
 from tessera_core.domain.bootstrap import DIGITS
 from tessera_core.domain.scores import Kind, scores, tally
 from tessera_core.pretrain.probe import predict_linear, standardise
+from tessera_core.scoring.answers import IN_PLACE, Answering
 from tessera_core.scoring.heads.few_shot import predict_few_shot
 from tessera_core.scoring.heads.forest import predict_forest, predict_forest_value
 from tessera_core.scoring.heads.linear import predict_ridge
 from tessera_core.scoring.heads.multilabel import predict_multilabel
-from tessera_core.scoring.methods import MAX_LEARNT, Features, Head
+from tessera_core.scoring.methods import MAX_LEARNT, Features, is_asked
 
 Ints = npt.NDArray[np.int64]
 
@@ -59,6 +60,51 @@ Predict = Callable[[Ints], npt.NDArray[Any]]
 """Places in the pool that are labelled -> predictions for the test units."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Learning:
+    """One model, to be asked after every draw of labels."""
+
+    model: str
+    """Name, features first."""
+
+    kind: Kind
+    """Any but segmentation."""
+
+    metric: str
+    """What is scored."""
+
+    num_classes: int
+    """K or L; unused for values."""
+
+    num_trees: int
+    """Of a forest."""
+
+    values: npt.NDArray[Any]
+    """(U, F), the model's features."""
+
+    truth: npt.NDArray[Any]
+    """(U,) class numbers or values, (U, L) of 0 and 1."""
+
+    group: Ints
+    """(U,)."""
+
+    draws: tuple[Draw, ...]
+    """Orders of labels."""
+
+    labelled: tuple[tuple[Ints, ...], ...]
+    """For each draw and point of the curve: places in the pool that are labelled."""
+
+    def answer(self) -> npt.NDArray[np.float64]:
+        """Return the scores, (draw, point)."""
+        return np.array(
+            [
+                [_score(self, predict(rows), draw) for rows in points]
+                for draw, points in zip(self.draws, self.labelled, strict=True)
+                for predict in [_predictor(self, draw)]
+            ]
+        )
+
+
 def count_curve(
     kind: Kind,
     features: Features,
@@ -67,6 +113,7 @@ def count_curve(
     folds: Sequence[Fold],
     names: Sequence[str],
     settings: EvaluateConfig,
+    answering: Answering = IN_PLACE,
 ) -> dict[str, Any]:
     """Return the curve over labels per class: mean, 95 % range over draws, area.
 
@@ -78,19 +125,22 @@ def count_curve(
         folds: Groups are whole.
         names: Of the classes.
         settings: Label counts, draws, seed.
+        answering: Who fits the models.
     """
-    counts = settings.labels_per_class
-    found: dict[str, list[list[float]]] = {}
-    least = np.full(len(names), np.iinfo(np.int64).max)
-    for draw in _draws(folds, settings, "label curve"):
-        of_pool = truth[draw.pool]
-        least = np.minimum(least, np.bincount(of_pool, minlength=len(names)))
-        rank = rank_within(of_pool)
-        for name, predict in _models(kind, features, truth, group, draw, settings).items():
-            chosen = [np.flatnonzero(rank < count) for count in counts]
-            found.setdefault(name, []).append(
-                [_score(kind, METRIC, truth, predict(rows), draw, len(names)) for rows in chosen]
-            )
+    counts, draws = settings.labels_per_class, _draws(folds, settings)
+    of_pool = [truth[draw.pool] for draw in draws]
+    least = np.min([np.bincount(each, minlength=len(names)) for each in of_pool], axis=0)
+    ranks = [rank_within(each) for each in of_pool]
+    labelled = tuple(tuple(np.flatnonzero(rank < count) for count in counts) for rank in ranks)
+    asked = [
+        Learning(
+            model=model, kind=kind, metric=METRIC, num_classes=len(names),
+            num_trees=min(settings.num_trees, CURVE_TREES), values=features[source], truth=truth,
+            group=group, draws=draws, labelled=labelled,
+        )
+        for model, source in _models(kind, features, settings).items()
+    ]  # fmt: skip
+    found = _found("label curve", asked, answering)
     return {
         "metric": METRIC,
         "chance": round(1 / len(names), DIGITS),
@@ -117,6 +167,7 @@ def share_curve(
     num_classes: int,
     metric: str,
     settings: EvaluateConfig,
+    answering: Answering = IN_PLACE,
 ) -> dict[str, Any]:
     """Return the curve over shares of all labels: mean, 95 % range over draws, area.
 
@@ -129,24 +180,37 @@ def share_curve(
         num_classes: K or L; unused for values.
         metric: What is scored.
         settings: Shares, draws, seed.
+        answering: Who fits the models.
     """
-    shares = settings.label_shares
-    found: dict[str, list[list[float]]] = {}
-    for draw in _draws(folds, settings, "label shares"):
-        sizes = [max(1, round(share * len(draw.pool))) for share in shares]
-        for name, predict in _models(kind, features, truth, group, draw, settings).items():
-            found.setdefault(name, []).append(
-                [
-                    _score(kind, metric, truth, predict(np.arange(size)), draw, num_classes)
-                    for size in sizes
-                ]
-            )
+    shares, draws = settings.label_shares, _draws(folds, settings)
+    labelled = tuple(
+        tuple(np.arange(max(1, round(share * len(draw.pool)))) for share in shares)
+        for draw in draws
+    )
+    asked = [
+        Learning(
+            model=model, kind=kind, metric=metric, num_classes=num_classes,
+            num_trees=min(settings.num_trees, CURVE_TREES), values=features[source], truth=truth,
+            group=group, draws=draws, labelled=labelled,
+        )
+        for model, source in _models(kind, features, settings).items()
+    ]  # fmt: skip
+    found = _found("label shares", asked, answering)
     return {
         "metric": metric,
         "num_draws": settings.num_draws,
         "shares": list(shares),
         "series": {name: _summarise(values) for name, values in found.items()},
         "area": {name: _area(shares, values) for name, values in found.items()},
+    }
+
+
+def _found(
+    what: str, asked: Sequence[Learning], answering: Answering
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return model -> scores, (draw, point)."""
+    return {
+        one.model: scored for one, scored in zip(asked, answering.ask(what, asked), strict=True)
     }
 
 
@@ -160,50 +224,47 @@ def rank_within(classes: Ints) -> Ints:
     return rank
 
 
-def _draws(folds: Sequence[Fold], settings: EvaluateConfig, label: str) -> Iterable[Draw]:
+def _draws(folds: Sequence[Fold], settings: EvaluateConfig) -> tuple[Draw, ...]:
     """Return the draws; a fold is held out in turn."""
-    from tqdm import tqdm
-
     draws = []
     for number in range(settings.num_draws):
         rng = np.random.default_rng([settings.seed, STREAM, number])
         fold = folds[number % len(folds)]
         test = np.sort(rng.permutation(fold.test)[:MAX_TEST_UNITS])
         draws.append(Draw(pool=rng.permutation(fold.train)[:MAX_LEARNT], test=test, seed=number))
-    return tqdm(draws, desc=label, leave=False, disable=None)
+    return tuple(draws)
 
 
-def _models(
-    kind: Kind,
-    features: Features,
-    truth: npt.NDArray[Any],
-    group: Ints,
-    draw: Draw,
-    settings: EvaluateConfig,
-) -> dict[str, Predict]:
-    """Return the models of one draw by name."""
-    num_trees = min(settings.num_trees, CURVE_TREES)
-    encoders = [name for name in ("encoder", "random_encoder") if name in features]
-    models: dict[str, Predict] = {}
-    heads: dict[str, tuple[Head, str]]
-    forest: Head | None
-    if kind == Kind.REGRESSION:
-        heads = {f"{name}/ridge": (predict_ridge, name) for name in encoders}
-        forest = partial(predict_forest_value, num_trees=num_trees, seed=draw.seed)
-    elif kind == Kind.MULTILABEL:
-        heads = {f"{name}/linear": (predict_multilabel, name) for name in encoders}
-        forest = None
-    else:
-        heads = {}
-        forest = partial(predict_forest, num_trees=num_trees, seed=draw.seed)
-        for name in encoders:
-            models[f"{name}/linear"] = _linear(features[name], truth, draw)
-        models["encoder/few_shot"] = _few_shot(features["encoder"], truth, group, draw)
-    for model, (head, name) in heads.items():
-        models[model] = _plain(head, features[name], truth, draw)
-    if forest is not None and "raw" in features:
-        models["raw/forest"] = _plain(forest, features["raw"], truth, draw)
-    return models
+def _models(kind: Kind, features: Features, settings: EvaluateConfig) -> dict[str, str]:
+    """Return the models of a curve, each with the name of its features."""
+    head = "ridge" if kind == Kind.REGRESSION else "linear"
+    found = {"encoder": [head], "random_encoder": [head], "raw": ["forest"]}
+    if kind in IS_CLASS:
+        found["encoder"].append("few_shot")
+    if kind == Kind.MULTILABEL:
+        del found["raw"]
+    models = {f"{name}/{each}": name for name, heads in found.items() for each in heads}
+    return {
+        model: name
+        for model, name in models.items()
+        if name in features and is_asked(model, settings)
+    }
+
+
+def _predictor(asked: Learning, draw: Draw) -> Predict:
+    """Return a model that knows one draw's units, but no label yet."""
+    head = asked.model.partition("/")[2]
+    values, truth = asked.values, asked.truth
+    if head == "few_shot":
+        return _few_shot(values, truth, asked.group, draw)
+    if head == "forest":
+        fit = predict_forest_value if asked.kind == Kind.REGRESSION else predict_forest
+        return _plain(partial(fit, num_trees=asked.num_trees, seed=draw.seed), values, truth, draw)
+    if asked.kind in IS_CLASS:
+        return _linear(values, truth, draw)
+    return _plain(
+        predict_ridge if asked.kind == Kind.REGRESSION else predict_multilabel, values, truth, draw
+    )
 
 
 def _plain(head: Any, values: npt.NDArray[Any], truth: npt.NDArray[Any], draw: Draw) -> Predict:
@@ -243,28 +304,20 @@ def _few_shot(values: npt.NDArray[Any], truth: Ints, group: Ints, draw: Draw) ->
     return predict
 
 
-def _score(
-    kind: Kind,
-    metric: str,
-    truth: npt.NDArray[Any],
-    predicted: npt.NDArray[Any],
-    draw: Draw,
-    num_classes: int,
-) -> float:
+def _score(asked: Learning, predicted: npt.NDArray[Any], draw: Draw) -> float:
     whole = np.zeros(len(draw.test), np.int64)
-    sums = tally(kind, truth[draw.test], predicted, whole, 1, num_classes)
-    return float(scores(kind, sums[0])[metric])
+    sums = tally(asked.kind, asked.truth[draw.test], predicted, whole, 1, asked.num_classes)
+    return float(scores(asked.kind, sums[0])[asked.metric])
 
 
-def _summarise(values: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+def _summarise(values: npt.NDArray[np.float64]) -> dict[str, list[float]]:
     """Return mean and 95 % range over draws, point by point, of scores (draw, point)."""
-    points = [_range(column) for column in np.array(values).T]
+    points = [_range(column) for column in values.T]
     return {part: [point[part] for point in points] for part in ("mean", "low", "high")}
 
 
-def _area(labels: Sequence[float], values: Sequence[Sequence[float]]) -> dict[str, float]:
+def _area(labels: Sequence[float], drawn: npt.NDArray[np.float64]) -> dict[str, float]:
     """Return the mean height of the curve over the logarithm of the labels, with its range."""
-    drawn = np.array(values)
     if len(labels) == 1:
         return _range(drawn[:, 0])
     width = np.log(np.array(labels, np.float64))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.benchmarks.config import EvaluateConfig
+from tessera_core.benchmarks.config import FULL, EvaluateConfig
 from tessera_core.domain.scores import Kind
 from tessera_core.scoring.heads.boosting import predict_boosting, predict_boosting_value
 from tessera_core.scoring.heads.constant import predict_majority, predict_mean
@@ -51,6 +51,12 @@ MAX_LEARNT: Final = 50_000
 """Units of a fold's training side that a head learns from, drawn where there are more: memory and
 time of large tasks are bounded, and a linear probe of 128 values has long settled."""
 
+QUICK_HEADS: Final = frozenset({"linear", "ridge", "forest", "unet"})
+"""Heads of the quick set; an answer without features, as ``majority``, is always asked."""
+
+FULL_FEATURES: Final = frozenset({"harmonics", "series"})
+"""Features that only the full set sees."""
+
 TRAINED: Final = ("encoder", "encoder_int8")
 """Features of the version itself; prefixes and imported models are named after these."""
 
@@ -61,7 +67,7 @@ def models_of(kind: Kind, features: Features, settings: EvaluateConfig) -> dict[
     Args:
         kind: Not segmentation, whose models see whole chips.
         features: What there is; a model without its features is left out.
-        settings: Trees, neighbours, seed.
+        settings: Set of methods, trees, neighbours, seed.
     """
     build = {
         Kind.CLASSIFICATION: _class_models,
@@ -70,7 +76,18 @@ def models_of(kind: Kind, features: Features, settings: EvaluateConfig) -> dict[
         Kind.REGRESSION: _value_models,
     }[kind]
     found = build(features, settings)
-    return {name: model for name, model in found.items() if model[1] in features}
+    return {
+        name: model
+        for name, model in found.items()
+        if model[1] in features and is_asked(name, settings)
+    }
+
+
+def is_asked(model: str, settings: EvaluateConfig) -> bool:
+    """Return whether a model belongs to the chosen set of methods."""
+    features, has_features, head = model.partition("/")
+    is_quick = head in QUICK_HEADS and features not in FULL_FEATURES
+    return settings.methods == FULL or not has_features or is_quick
 
 
 def _class_models(features: Features, settings: EvaluateConfig) -> dict[str, Model]:

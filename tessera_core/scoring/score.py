@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tessera_core.benchmarks.config import EvaluateConfig
+from tessera_core.benchmarks.config import FULL, EvaluateConfig
 from tessera_core.benchmarks.examples import Examples
 from tessera_core.benchmarks.prepare import HAS_CLASSES, Ready, prepare
 from tessera_core.benchmarks.splits import (
@@ -22,6 +22,7 @@ from tessera_core.domain.scores import Kind
 from tessera_core.pretrain.probe import MIN_CLASSES
 from tessera_core.records.benchmarks import Benchmark
 from tessera_core.records.evaluation import SCORED, SKIPPED
+from tessera_core.scoring.answers import IN_PLACE, Answering
 from tessera_core.scoring.chips import predict_chips, without_shared_fields
 from tessera_core.scoring.curve import METRIC, count_curve, share_curve
 from tessera_core.scoring.estimates import by_region, compare, is_tested, tallies
@@ -29,6 +30,7 @@ from tessera_core.scoring.methods import (
     COMPARED,
     MAX_LEARNT,
     Features,
+    Head,
     Model,
     models_of,
 )
@@ -82,6 +84,7 @@ def score_task(
     *,
     absent: str | None = None,
     with_baselines: bool = True,
+    answering: Answering = IN_PLACE,
 ) -> TaskResult:
     """Score all models of a task, or say why that cannot be done.
 
@@ -92,14 +95,15 @@ def score_task(
         legend: Names by code; a code without a name is called by its number.
         settings: Folds, draws, seeds.
         absent: Why there is no data, where there is none.
-        with_baselines: False scores the encoder alone, without curves and transfer.
+        with_baselines: False scores the encoder alone, without shares and transfer.
+        answering: Who fits the models.
     """
     ready = prepare(benchmark, examples, legend, settings, absent)
     if isinstance(ready, str):
         return _skipped(benchmark, ready)
     folds = _split(ready, settings)
     features = featurise(ready.examples)
-    predictions = _predict(ready, features, folds, settings)
+    predictions = _predict(ready, features, folds, settings, answering)
     sums = tallies(benchmark.kind, ready.truth, predictions, ready.group, ready.num_classes)
     compared = COMPARED[benchmark.kind]
     regions = by_region(
@@ -118,7 +122,7 @@ def score_task(
         **compare(benchmark.kind, sums, benchmark.metrics, compared, settings),
         "regions": regions,
         "confusion": _confusion(benchmark.kind, sums[compared]),
-        **_learning(ready, features, folds, settings, with_baselines=with_baselines),
+        **_learning(ready, features, folds, settings, answering, with_baselines=with_baselines),
     }
     fold = np.full(len(ready.examples), -1, np.int64)
     for number, one in enumerate(folds):
@@ -153,18 +157,64 @@ def _split(ready: Ready, settings: EvaluateConfig) -> list[Fold]:
     return folds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """One model, to be asked about every fold by what it learnt from the others."""
+
+    model: str
+    """Name, features first."""
+
+    head: Head
+    """Fits and predicts."""
+
+    values: npt.NDArray[Any]
+    """(U, F) or (U, T, C), its features."""
+
+    truth: Floats
+    """(U,) or (U, L)."""
+
+    kind: Kind
+    """Not segmentation."""
+
+    folds: tuple[Fold, ...]
+    """Who learns and who is asked."""
+
+    def answer(self) -> Floats:
+        """Return out-of-fold predictions, NaN where a unit was not tested."""
+        model = (self.head, self.model)
+        return predict_folds(model, {self.model: self.values}, self.truth, self.kind, self.folds)
+
+
 def _predict(
-    ready: Ready, features: Features, folds: Sequence[Fold], settings: EvaluateConfig
+    ready: Ready,
+    features: Features,
+    folds: Sequence[Fold],
+    settings: EvaluateConfig,
+    answering: Answering,
 ) -> dict[str, Floats]:
     """Return model -> out-of-fold class numbers or values, NaN where a unit was not tested."""
-    from tqdm import tqdm
-
     if ready.examples.chip is not None:
-        return predict_chips(ready.examples, ready.truth, features, folds, settings)
+        return predict_chips(ready.examples, ready.truth, features, folds, settings, answering)
     models = models_of(ready.benchmark.kind, features, settings)
-    bar = tqdm(models.items(), desc=ready.benchmark.name, leave=False, disable=None)
-    return {name: predict_folds(model, features, ready.truth, ready.benchmark.kind, folds)
-            for name, model in bar}  # fmt: skip
+    return _ask_folds(ready, models, features, folds, answering)
+
+
+def _ask_folds(
+    ready: Ready,
+    models: Mapping[str, Model],
+    features: Features,
+    folds: Sequence[Fold],
+    answering: Answering,
+) -> dict[str, Floats]:
+    """Return model -> out-of-fold predictions."""
+    asked = [
+        Asked(
+            model=name, head=head, values=features[source], truth=ready.truth,
+            kind=ready.benchmark.kind, folds=tuple(folds),
+        )
+        for name, (head, source) in models.items()
+    ]  # fmt: skip
+    return dict(zip(models, answering.ask(ready.benchmark.name, asked), strict=True))
 
 
 def predict_folds(
@@ -186,12 +236,13 @@ def _learning(
     features: Features,
     folds: Sequence[Fold],
     settings: EvaluateConfig,
+    answering: Answering,
     *,
     with_baselines: bool,
 ) -> dict[str, Any]:
     """Return curves over labels and transfer over regions and years, where they can be had.
 
-    Without baselines, classes still get their curve: versions are compared by it.
+    Classes always get their curve: versions are compared by it.
     """
     kind, metric = ready.benchmark.kind, ready.benchmark.metrics[0]
     found: dict[str, Any] = {"curve": None, "shares": None, "transfer": {}}
@@ -200,19 +251,22 @@ def _learning(
     target = ready.truth if kind == Kind.REGRESSION else ready.truth.astype(np.int64)
     if kind in (Kind.CLASSIFICATION, Kind.CHANGE):
         found["curve"] = count_curve(
-            kind, features, ready.truth.astype(np.int64), ready.group, folds, ready.names, settings
-        )
+            kind, features, ready.truth.astype(np.int64), ready.group, folds, ready.names,
+            settings, answering,
+        )  # fmt: skip
         metric = METRIC
-    if not with_baselines:
+    if not with_baselines or settings.methods != FULL:
         return found
     found["shares"] = share_curve(
-        kind, features, target, ready.group, folds, ready.num_classes, metric, settings
+        kind, features, target, ready.group, folds, ready.num_classes, metric, settings, answering
     )
-    found["transfer"] = _transfer(ready, features, settings)
+    found["transfer"] = _transfer(ready, features, settings, answering)
     return found
 
 
-def _transfer(ready: Ready, features: Features, settings: EvaluateConfig) -> dict[str, Any]:
+def _transfer(
+    ready: Ready, features: Features, settings: EvaluateConfig, answering: Answering
+) -> dict[str, Any]:
     """Return how well what was learnt in some regions or years holds in others."""
     examples, kind = ready.examples, ready.benchmark.kind
     metric = ready.benchmark.metrics[0]
@@ -226,11 +280,8 @@ def _transfer(ready: Ready, features: Features, settings: EvaluateConfig) -> dic
             found[what] = {"status": SKIPPED, "reason": f"there are no two {what}s to carry over"}
             continue
         models = models_of(kind, features, settings)
-        predictions = {
-            name: predict_folds(models[name], features, ready.truth, kind, usable)
-            for name in TRANSFER_MODELS
-            if name in models
-        }
+        chosen = {name: model for name, model in models.items() if name in TRANSFER_MODELS}
+        predictions = _ask_folds(ready, chosen, features, usable, answering)
         rows = is_tested(next(iter(predictions.values())))
         found[what] = {
             "status": SCORED,

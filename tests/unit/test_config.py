@@ -13,6 +13,7 @@ from tessera_core.config import PARAMS_NAME, PlatformConfig
 from tessera_core.errors import ConfigError
 
 OTHER_VALUES = {
+    "evaluate.methods": "full",
     "evaluate.tasks": ["crop_type"],
     "evaluate.references": ["data/imported/one"],
     "evaluate.label_shares": [0.5, 1.0],
@@ -178,6 +179,7 @@ def test_a_whole_number_passes_as_a_float(changed):
         ("pretrain__mix_weight", -1.0, r"mix_weight is -1\.0, expected 0 or more"),
         ("pretrain__objective", "vicrag", r"objective is 'vicrag'\. Did you mean 'vicreg'\?"),
         ("shuffle__val_share", 1.0, r"val_share 1\.0 and test_share .* must be"),
+        ("evaluate__methods", "ful", r"evaluate\.methods is 'ful'\. Did you mean 'full'\?"),
         ("register__model_name", "a/b", r"model_name is 'a/b', expected letters"),
         ("register__model_name", "modèle", r"model_name is 'modèle', expected letters"),
         ("register__model_name", "m" * 129, r"expected letters .* 1 to 128 of them"),

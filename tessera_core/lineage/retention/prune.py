@@ -86,6 +86,8 @@ def _caches(checkout: Checkout) -> Iterator[Item]:
                 yield checkout.item(model, "copy of a registered model; fetched again when asked")
         elif not any(is_held(lock) for lock in folder.glob(".*.lock")):
             yield checkout.item(folder, "unpacked shards; made again by the next training")
+    if paths.baselines.is_dir():
+        yield checkout.item(paths.baselines, "answers of baselines; fitted again when asked")
 
 
 def _checkpoints(checkout: Checkout) -> Iterator[tuple[Item, bool]]:

@@ -21,6 +21,7 @@ SETTINGS = EvaluateConfig(
     benchmark_data="data/external",
     references=(),
     labels=None,
+    methods="full",
     seed=5,
     num_folds=3,
     num_neighbours=5,

@@ -14,7 +14,7 @@ from tessera_core.benchmarks.gather import gather, places_of
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import ArtifactError, ConfigError, RecordError
 from tessera_core.evaluate import stage
-from tessera_core.evaluate.job import benchmarks_of
+from tessera_core.evaluate.job import benchmarks_of, evaluate_model
 from tessera_core.evaluate.tracking import log_evaluation
 from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.ports import OFFLINE
@@ -122,6 +122,45 @@ def test_the_evaluation_has_its_schema(evaluated):
     assert crops["num_pixels"] == 4 * crops["num_groups"]
     assert heights["num_groups"] == 2
     assert heights["num_pixels"] == 8
+
+
+def test_what_a_run_has_answered_is_not_asked_again(evaluated):
+    config, paths, _ = evaluated
+
+    folder = evaluate_model(paths.model, config, paths, with_baselines=False)
+
+    manifest = Manifest.read(paths.evaluation)
+    assert Manifest.read(folder) == manifest
+    for file in manifest.files:
+        assert (folder / file.path).samefile(paths.evaluation / file.path)
+
+
+def test_what_a_run_has_answered_and_somebody_changed_is_asked_again(evaluated, tmp_path):
+    config, paths, _ = evaluated
+    root = tmp_path / "moved"
+    shutil.copytree(paths.root, root, ignore=shutil.ignore_patterns("evaluations", "baselines"))
+    moved = Paths(root=root, workspace=root)
+    (moved.evaluation / "report.html").write_text("a better one")
+
+    folder = evaluate_model(moved.model, config, moved)
+
+    assert Manifest.read(folder) == Manifest.read(paths.evaluation)
+    assert find_differences(folder, Manifest.read(folder)) == []
+
+
+def test_baselines_that_are_kept_give_the_bytes_of_fitted_ones(evaluated):
+    config, paths, outcome = evaluated
+    manifest = Manifest.read(paths.evaluation)
+    kept = {path: path.read_bytes() for path in paths.baselines.iterdir()}
+
+    assert stage.run(config, paths, OFFLINE).facts == outcome.facts
+    assert Manifest.read(paths.evaluation) == manifest
+
+    for path in kept:
+        path.write_bytes(b"damaged")
+    assert stage.run(config, paths, OFFLINE).facts == outcome.facts
+    assert Manifest.read(paths.evaluation) == manifest
+    assert {path: path.read_bytes() for path in paths.baselines.iterdir()} == kept
 
 
 def test_facts_carry_the_headline_of_every_model(evaluated):

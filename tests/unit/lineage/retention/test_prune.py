@@ -79,10 +79,11 @@ def workspace(run: Run, name: str, status: str | None) -> Run:
 def test_caches_may_go(run):
     (run.paths.feed_cache / "abc" / "train").mkdir(parents=True)
     (run.paths.model_cache / "def").mkdir(parents=True)
+    run.paths.baselines.mkdir()
 
     found = prunable(run.paths)
 
-    assert {"data/cache/abc", "data/cache/models/def"} <= found.keys()
+    assert {"data/cache/abc", "data/cache/models/def", "data/baselines"} <= found.keys()
     assert "data/cache/models" not in found
 
 
