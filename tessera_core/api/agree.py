@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tessera_core.model.embed import ModelArtifact
 
 MAX_PIXELS: Final = 4096
-"""Pixels that two exports are compared on, drawn by block."""
+"""Pixels that two exports are compared on, an equal share of each tile, drawn by block."""
 
 
 def agreement(
@@ -67,33 +67,29 @@ def _of_exports(old: Path, new: Path, seed: int) -> Bridge:
               if each.label in tiles and tiles[each.label].grid == each.grid]  # fmt: skip
     if not shared:
         raise InputError(f"{old} and {new} share no tile of one name, year and grid")
-    places = [_shared_pixels(tile, old, new) for tile in shared]
-    block = np.concatenate([blocks for _, _, blocks in places])
-    drawn = draw_groups(block, MAX_PIXELS, seed)
-    ends = np.cumsum([len(blocks) for _, _, blocks in places])
-    old_values: list[Values] = []
-    new_values: list[Values] = []
-    for tile, (rows, columns, blocks), end in zip(shared, places, ends, strict=True):
-        own = drawn[(drawn >= end - len(blocks)) & (drawn < end)] - (end - len(blocks))
-        for folder, values in ((old, old_values), (new, new_values)):
-            files = tile_files(folder, tile.name, tile.year)
-            at = rows[own], columns[own]
-            found = Embedding(codes=open_array(files.codes)[at], scale=open_array(files.scales)[at])
-            values.append(found.dequantise())
-    return build_bridge(
-        np.concatenate(old_values), np.concatenate(new_values), block[drawn], None, seed
-    )
+    limit = -(-MAX_PIXELS // len(shared))
+    parts = [_shared_pixels(tile, (old, new), limit, seed) for tile in shared]
+    old_values, new_values, blocks = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return build_bridge(old_values, new_values, blocks, None, seed)
 
 
-def _shared_pixels(tile: ExportedTile, old: Path, new: Path) -> tuple[Ints, Ints, Ints]:
-    """Return rows, columns and blocks (P,) of the pixels that both exports embedded."""
-    known = [
-        np.isfinite(open_array(tile_files(folder, tile.name, tile.year).scales))
-        for folder in (old, new)
-    ]
-    rows, columns = np.nonzero(known[0] & known[1])
+def _shared_pixels(
+    tile: ExportedTile, exports: tuple[Path, Path], limit: int, seed: int
+) -> tuple[Values, Values, Ints]:
+    """Return values (P, D) of both exports and block (P,) of at most ``limit`` pixels."""
+    files = [tile_files(folder, tile.name, tile.year) for folder in exports]
+    codes = [open_array(each.codes) for each in files]
+    scales = [open_array(each.scales) for each in files]
+    rows, columns = np.nonzero(np.isfinite(scales[0]) & np.isfinite(scales[1]))
     x, y = tile.grid.centres()
-    return rows, columns, _blocks(tile.grid.epsg, x[columns], y[rows])
+    blocks = _blocks(tile.grid.epsg, x[columns], y[rows])
+    drawn = draw_groups(blocks, limit, seed)
+    at = rows[drawn], columns[drawn]
+    first, second = (
+        Embedding(codes=code[at], scale=scale[at]).dequantise()
+        for code, scale in zip(codes, scales, strict=True)
+    )
+    return first, second, blocks[drawn]
 
 
 def _blocks(epsg: int, x: Floats, y: Floats) -> Ints:

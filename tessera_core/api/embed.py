@@ -1,5 +1,6 @@
 """A model and observations to embeddings."""
 
+from dataclasses import asdict
 from typing import Literal, overload
 
 import numpy as np
@@ -7,12 +8,12 @@ import numpy.typing as npt
 
 from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.embedding import Embedding, quantise
-from tessera_core.domain.tile import TileSeries, take_pixels
+from tessera_core.domain.tile import TileSeries
+from tessera_core.export.directory import BATCH_SIZE, Inference, embed_series
 from tessera_core.model.embed import ModelArtifact, embed_pixels
 from tessera_core.records.samples import TileSamples
 
 Observations = DPixels | TileSamples | TileSeries
-BATCH_SIZE = 1024
 
 
 @overload
@@ -66,17 +67,11 @@ def embed(
     Raises:
         ArtifactError: The model cannot be cut to ``dim``.
     """
+    how = Inference(dim=dim, seed=seed, repeats=repeats)
     if isinstance(data, TileSeries):
-        rows, columns = np.nonzero(data.inside)
-        pixels = take_pixels(data.optical, data.ascending, data.descending, rows, columns)
+        series = (data.optical, data.ascending, data.descending)
+        values = embed_series(series, data.inside, model, how, label=data.name)
     else:
         pixels = data.pixels if isinstance(data, TileSamples) else data
-    values = embed_pixels(
-        model, pixels, batch_size=BATCH_SIZE, dim=dim, seed=seed, repeats=repeats,
-        progress="embed",
-    )  # fmt: skip
-    if isinstance(data, TileSeries):
-        whole = np.full((*data.inside.shape, values.shape[1]), np.nan, np.float32)
-        whole[rows, columns] = values
-        values = whole
+        values = embed_pixels(model, pixels, batch_size=BATCH_SIZE, progress="embed", **asdict(how))
     return values if as_float else quantise(values, model.config.output.coding)

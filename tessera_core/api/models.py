@@ -48,10 +48,11 @@ def load(
         The model. Its ``digest`` is empty for a released file, which has no manifest.
 
     Raises:
-        InputError: Nothing is named so, or a released file comes without its family.
+        InputError: Nothing is named so, a released file comes without its family, or there is no
+            such device.
         ArtifactError: The files are damaged, of another family, or compute something else here.
     """
-    place, where = torch.device(device), Path(model)
+    place, where = _device(device), Path(model)
     if where.is_file():
         return _released(where, family, place)
     if family is not None:
@@ -59,6 +60,16 @@ def load(
     if (where / MANIFEST_NAME).is_file():
         return load_artifact(where, place)
     return load_artifact(_registered(str(model), Path(checkout)), place)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"{name!r} is no device, expected one as cpu or cuda:0") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name} was asked for, but torch finds no CUDA here; take cpu")
+    return device
 
 
 def _released(file: Path, family: str | None, device: torch.device) -> ModelArtifact:

@@ -49,13 +49,22 @@ class Points:
     """Name -> (N,) values, None or NaN where there is none."""
 
     def __post_init__(self) -> None:
-        """Refuse columns of other lengths."""
+        """Refuse columns of other lengths and a coordinate system that nobody knows."""
+        from rasterio.crs import CRS
+        from rasterio.errors import CRSError
+
         lengths = {len(self.x), len(self.y), *map(len, self.columns.values())}
         if len(lengths) > 1 or not len(self.x):
             raise InputError(
                 f"points have x, y and columns of lengths {sorted(lengths)}, expected one length "
                 "of at least 1"
             )
+        try:
+            CRS.from_user_input(self.crs)
+        except CRSError as error:
+            raise InputError(
+                f"nobody knows the coordinate system {self.crs[:80]!r}; name one as EPSG:4326"
+            ) from error
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -202,26 +211,16 @@ def _geoparquet_crs(column: Mapping[str, Any], file: Path) -> str:
 def _points(rows: Rows, crs: str, file: Path) -> Points:
     if not rows:
         raise InputError(f"{file} holds no feature, expected points")
-    _require_system(crs, file)
     x, y = np.array([place for place, _ in rows], np.float64).T
     names: Iterable[str] = dict.fromkeys(name for _, stored in rows for name in stored)
     columns = {}
     for name in names:
         columns[name] = np.empty(len(rows), object)
         columns[name][:] = [stored.get(name) for _, stored in rows]
-    return Points(x=x, y=y, crs=crs, columns=columns)
-
-
-def _require_system(crs: str, file: Path) -> None:
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
     try:
-        CRS.from_user_input(crs)
-    except CRSError as error:
-        raise InputError(
-            f"{file}: nobody knows the coordinate system {crs[:80]!r}; name one as EPSG:4326"
-        ) from error
+        return Points(x=x, y=y, crs=crs, columns=columns)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
 
 
 def _no_system(what: str) -> InputError:

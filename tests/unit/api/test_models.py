@@ -8,7 +8,7 @@ from tessera_core.domain.embedding import quantise
 from tessera_core.errors import ArtifactError, InputError, RecordError, SceneError
 from tessera_core.model.artifact import write_artifact
 from tessera_core.model.embed import embed_pixels
-from tessera_core.records.files import canonical_json, digest_json, write_atomically
+from tessera_core.records.paths import Paths
 from tessera_core.testing.directories import tile_arrays, tile_document, write_tile_directory
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder, tiny_model
 from tessera_core.testing.pixels import NORMS, random_pixels
@@ -20,6 +20,7 @@ from tessera_core.testing.points import (
 )
 from tessera_core.testing.samples import write_samples
 from tessera_core.testing.tiles import make_grid, make_tile
+from tests.unit.chain import record
 
 TILE = make_tile(seed=1)
 
@@ -34,13 +35,10 @@ def checkout(tmp_path_factory):
     """A checkout that knows version 3 of tessera; only its files and a record are there."""
     root = tmp_path_factory.mktemp("checkout")
     digest = write_model(root / "data" / "model").digest
-    record = {
-        "stage": "register",
-        "facts": {"model_name": "tessera", "candidate": {"version": "3", "model_digest": digest}},
-    }
-    write_atomically(
-        root / "data" / "lineage" / f"{digest_json(record)}.json", canonical_json(record)
-    )
+    version = {"version": "3", "model_digest": digest}
+    upstream = {"pretrain": "a" * 64, "evaluate": "b" * 64}
+    facts = {"model_name": "tessera", "candidate": version | upstream, "champion": version}
+    record(Paths(root=root, workspace=root), "register", upstream, [], facts)
     return root
 
 
@@ -49,9 +47,9 @@ def test_an_artifact_loads_from_its_folder(checkout):
 
 
 def test_a_registered_version_loads_from_the_checkout_without_a_registry(checkout):
-    by_number = load("tessera/3", checkout=checkout)
+    digests = {load(name, checkout=checkout).digest for name in ("tessera/3", "tessera@champion")}
 
-    assert by_number.digest == load(checkout / "data" / "model").digest
+    assert digests == {load(checkout / "data" / "model").digest}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +79,12 @@ def test_a_released_file_needs_its_family(tmp_path):
         load(file)
     with pytest.raises(ArtifactError):
         load(file, family="v2-student")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x"])
+def test_a_device_that_is_none_is_refused(checkout, device):
+    with pytest.raises(InputError, match=f"'{device}' is no device"):
+        load(checkout / "data" / "model", device=device)
 
 
 def test_a_tile_is_embedded_on_its_grid(tmp_path):
