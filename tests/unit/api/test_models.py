@@ -1,5 +1,7 @@
 """A model is found by folder, file or version; embedding is what the platform's own engine does."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,13 @@ def test_an_export_opens_as_xarray_with_codes_scales_and_places(tmp_path):
     assert dataset.attrs["proj:code"] == f"EPSG:{GRID.epsg}"
     assert dataset.attrs["geoemb:model"] == "models:/tessera/3"
     assert dataset.time.values.tolist() == [2022]
+
+
+def test_without_xarray_an_export_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+
+    with pytest.raises(InputError, match=r"pip install 'tessera-platform\[xarray\]'"):
+        open_export(tmp_path)
 
 
 def test_a_zone_that_an_export_does_not_have_is_refused(tmp_path):

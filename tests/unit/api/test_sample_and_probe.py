@@ -105,6 +105,15 @@ def test_embeddings_of_noise_lead_nothing(tmp_path, sample):
     assert found.lead["accuracy"].low < 0.1
 
 
+def test_the_most_frequent_class_is_that_of_the_other_folds(sample):
+    _, counts = np.unique(sample.points.columns["crop"].astype(str), return_counts=True)
+
+    found = probe(sample, "crop", group="field")
+
+    # Whichever class leads in the other folds leads at most as often as the one that leads here.
+    assert found.majority["accuracy"].mean <= counts.max() / counts.sum()
+
+
 def test_the_same_seed_gives_the_same_scores(sample):
     assert str(probe(sample, "crop")) == str(probe(sample, "crop"))
 
