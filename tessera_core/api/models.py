@@ -1,6 +1,8 @@
 """A model by what names it: a folder, a released file, or a version registered in a checkout."""
 
 import re
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +11,7 @@ import torch
 from tessera_core.errors import InputError, RecordError
 from tessera_core.lineage.audit.pointers import CHAMPION, possible_champions
 from tessera_core.model.artifact import load_artifact
-from tessera_core.model.checkpoint import read_checkpoint
+from tessera_core.model.checkpoint import doubts_of, read_checkpoint
 from tessera_core.model.embed import ModelArtifact
 from tessera_core.model.family import Family
 from tessera_core.model.releases import RELEASES
@@ -30,17 +32,20 @@ def load(
     model: str | Path,
     *,
     family: str | None = None,
+    shapes: Mapping[str, int] | None = None,
     checkout: str | Path = ".",
     device: str = "cpu",
 ) -> ModelArtifact:
     """Load a model, checked: an artifact's files against its manifest, its canaries on the device.
 
     Registered versions are found in the checkout's receipts; no registry is asked. So aliases
-    other than champion, and versions whose files the registry alone has, are refused.
+    other than champion, and versions whose files the registry alone has, are refused. What a
+    released file leaves open, as its number of heads, is warned of.
 
     Args:
         model: Folder of an artifact; a released ``.pt`` file; ``tessera/3``; ``tessera@champion``.
         family: Of a released file, as ``v1.1-mpc``: weights fit the norms of one release only.
+        shapes: Of a released file, what its tensors do not tell, as ``{"s2_num_heads": 8}``.
         checkout: Where registered versions are looked for.
         device: As torch names it: ``cpu``, ``cuda``, ``cuda:1``.
 
@@ -54,7 +59,7 @@ def load(
     """
     place, where = _device(device), Path(model)
     if where.is_file():
-        return _released(where, family, place)
+        return _released(where, family, shapes or {}, place)
     if family is not None:
         raise InputError(f"family {family!r} goes with a released file, and {model} is no file")
     if (where / MANIFEST_NAME).is_file():
@@ -72,14 +77,18 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _released(file: Path, family: str | None, device: torch.device) -> ModelArtifact:
+def _released(
+    file: Path, family: str | None, shapes: Mapping[str, int], device: torch.device
+) -> ModelArtifact:
     names = [each.value for each in Family]
     if family not in names:
         raise InputError(
             f"{file} is a released file of family {family!r}, expected one of {', '.join(names)}: "
             "the file does not tell which norms its weights were trained with"
         )
-    found = read_checkpoint(file, Family(family))
+    found = read_checkpoint(file, Family(family), shapes)
+    if doubts := doubts_of(found, shapes):
+        warnings.warn("\n".join([f"{file} leaves open:", *doubts]), stacklevel=3)
     return ModelArtifact(
         encoder=found.encoder.to(device),
         config=found.config,

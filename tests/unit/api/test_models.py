@@ -4,13 +4,17 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from tessera_core import agreement, embed, load, open_export, open_samples, open_tile
 from tessera_core.domain.embedding import quantise
 from tessera_core.errors import ArtifactError, InputError, RecordError, SceneError
 from tessera_core.model.artifact import write_artifact
 from tessera_core.model.embed import embed_pixels
+from tessera_core.model.family import Family
+from tessera_core.model.releases import RELEASES
 from tessera_core.records.paths import Paths
+from tessera_core.testing.checkpoints import released_content, stated_heads, tiny_release
 from tessera_core.testing.directories import tile_arrays, tile_document, write_tile_directory
 from tessera_core.testing.models import TINY_CONFIG, tiny_encoder, tiny_model
 from tessera_core.testing.pixels import NORMS, random_pixels
@@ -81,6 +85,25 @@ def test_a_released_file_needs_its_family(tmp_path):
         load(file)
     with pytest.raises(ArtifactError):
         load(file, family="v2-student")
+
+
+@pytest.mark.filterwarnings("ignore:.*leaves open")
+@pytest.mark.parametrize("family", list(Family))
+def test_a_released_file_loads_with_the_norms_of_its_family(tmp_path, family):
+    config = tiny_release(family)
+    torch.save(released_content(config, seed=1), tmp_path / "released.pt")
+
+    model = load(tmp_path / "released.pt", family=family, shapes=stated_heads(config))
+
+    assert (model.norms, model.config) == (RELEASES[family].norms, config)
+
+
+def test_what_a_released_file_leaves_open_is_warned_of(tmp_path):
+    content = released_content(tiny_release(Family.V1_0_QAT), seed=1)
+    torch.save(content, tmp_path / "released.pt")
+
+    with pytest.warns(UserWarning, match=r"leaves open:\n.*the number of S2 heads"):
+        load(tmp_path / "released.pt", family="v1.0-qat")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x"])
