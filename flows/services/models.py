@@ -64,7 +64,7 @@ def import_weights(
     """
     from tessera_core.model.artifact import load_artifact, write_artifact
     from tessera_core.model.canaries import made_up_canaries
-    from tessera_core.model.checkpoint import read_checkpoint
+    from tessera_core.model.checkpoint import doubts_of, read_checkpoint
     from tessera_core.model.encoder import count_parameters
     from tessera_core.model.family import Family
     from tessera_core.model.releases import RELEASES
@@ -99,7 +99,7 @@ def import_weights(
     encoder = found.config.encoder
     told = f"{count_parameters(found.encoder):,} parameters, model digest {digest[:12]}"
     heads = f"heads per layer: S2 {encoder.s2.num_heads}, S1 {encoder.s1.num_heads}"
-    notes = [f"{family}: {told}; {heads}", *_doubts(family, found.notes, encoder.qk_norm, stated)]
+    notes = [f"{family}: {told}; {heads}", *doubts_of(found, stated)]
     return version, target, notes
 
 
@@ -253,26 +253,3 @@ def refuse_older_registry(context: Context, name: str) -> None:
 def imported_name(folder: Path) -> str:
     """Return the name in the registry of an imported artifact, whose folder ends in its digest."""
     return folder.name[: -DIGEST_LENGTH - 1]
-
-
-def _doubts(
-    family: str, notes: Mapping[str, object], qk_norm: bool, stated: Mapping[str, int]
-) -> list[str]:
-    """Return what the file does not prove, for a person to check."""
-    doubts = []
-    source = notes.get("data_source")
-    if source is not None and not family.endswith(str(source)):
-        doubts.append(
-            f"WARNING: the file's own config names data source {source!r}, but its norms are now "
-            f"those of {family}. Were the weights trained on that source?"
-        )
-    for sensor in () if qk_norm else ("s2", "s1"):
-        own = f"{sensor}_num_heads"
-        told = notes.get(own) is not None or notes.get("nhead") is not None
-        if not told and own not in stated and "num_heads" not in stated:
-            doubts.append(
-                f"WARNING: neither tensors nor file tell the number of {sensor.upper()} heads; it "
-                f"is taken from the full-size release. State --shape {own}=N if this checkpoint "
-                "has another: nothing else would show it"
-            )
-    return doubts

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tessera_core.domain.embedding import Embedding, quantise
-from tessera_core.domain.tile import take_pixels
+from tessera_core.domain.tile import OpticalSeries, RadarSeries, take_pixels
 from tessera_core.errors import SceneError
 from tessera_core.export.claim import claim, require_unmixed
 from tessera_core.ingest.sources.tiles import read_inside, read_series
@@ -105,13 +105,36 @@ def _embed(tile: Path, artifact: ModelArtifact, how: Inference) -> npt.NDArray[n
                 f"{tile}: S1 {orbit} covers {covered} (rows, columns), but S2 covers "
                 f"{(height, width)}; stack both on one grid"
             )
-    inside = read_inside(tile, (height, width))
+    series = (optical, ascending, descending)
+    return embed_series(series, read_inside(tile, (height, width)), artifact, how, label=tile.name)
+
+
+def embed_series(
+    series: tuple[OpticalSeries, RadarSeries, RadarSeries],
+    inside: npt.NDArray[np.bool_],
+    artifact: ModelArtifact,
+    how: Inference,
+    *,
+    label: str,
+) -> npt.NDArray[np.float32]:
+    """Return embeddings (row, column, dimension), NaN outside and where there is no data.
+
+    Args:
+        series: Optical, ascending and descending observations on one grid.
+        inside: (row, column), which pixels to embed.
+        artifact: The model.
+        how: Width and draws.
+        label: Of the progress bar.
+
+    Raises:
+        ArtifactError: The model cannot be cut to the width.
+    """
     rows, columns = np.nonzero(inside)
     dim = artifact.config.output.require(how.dim)
-    values = np.full((height, width, dim), np.nan, np.float32)
+    values = np.full((*inside.shape, dim), np.nan, np.float32)
     for start in range(0, len(rows), BLOCK):
         block = slice(start, start + BLOCK)
-        pixels = take_pixels(optical, ascending, descending, rows[block], columns[block])
+        pixels = take_pixels(*series, rows[block], columns[block])
         values[rows[block], columns[block]] = embed_pixels(
             artifact,
             pixels,
@@ -119,7 +142,7 @@ def _embed(tile: Path, artifact: ModelArtifact, how: Inference) -> npt.NDArray[n
             dim=dim,
             seed=how.seed,
             repeats=how.repeats,
-            progress=tile.name,
+            progress=label,
         )
     return values
 

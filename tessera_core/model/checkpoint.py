@@ -99,6 +99,33 @@ def read_checkpoint(
     return Checkpoint(encoder=encoder.eval().requires_grad_(False), config=config, notes=notes)
 
 
+def doubts_of(found: Checkpoint, stated: Mapping[str, int]) -> list[str]:
+    """Return what the file of a checkpoint does not prove, for a person to check.
+
+    Args:
+        found: From ``read_checkpoint``.
+        stated: The shapes that it was read with.
+    """
+    doubts = []
+    family, notes = found.config.family, found.notes
+    source = notes.get("data_source")
+    if source is not None and not family.endswith(str(source)):
+        doubts.append(
+            f"WARNING: the file's own config names data source {source!r}, but its norms are now "
+            f"those of {family}. Were the weights trained on that source?"
+        )
+    for sensor in () if found.config.encoder.qk_norm else ("s2", "s1"):
+        own = f"{sensor}_num_heads"
+        told = notes.get(own) is not None or notes.get("nhead") is not None
+        if not told and own not in stated and "num_heads" not in stated:
+            doubts.append(
+                f"WARNING: neither tensors nor file tell the number of {sensor.upper()} heads; it "
+                f"is taken from the full-size release. State --shape {own}=N if this checkpoint "
+                "has another: nothing else would show it"
+            )
+    return doubts
+
+
 def source_names(name: str, config: EncoderConfig, family: Family) -> tuple[str, ...]:
     """Return the released names behind one of our parameters; several are stacked in order."""
     sensor, _, rest = name.partition(".")

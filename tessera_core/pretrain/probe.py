@@ -66,13 +66,25 @@ def linear_probe_accuracy(
         )
     features, truth = embeddings[usable], classes[usable]
     folds = grouped_folds(truth, groups[usable], num_folds, seed)
-    predicted = np.empty_like(truth)
-    for fold in range(num_folds):
+    predicted = predict_out_of_fold(features, truth, folds)
+    return float((predicted == truth).mean())
+
+
+def predict_out_of_fold(features: Floats, classes: Ints, folds: Ints) -> Ints:
+    """Return each row's class (N,) by a linear probe that was fitted on the other folds.
+
+    Args:
+        features: (N, D), finite.
+        classes: (N,), two or more in the rest of every fold.
+        folds: (N,), as ``grouped_folds`` gives them.
+    """
+    predicted = np.empty_like(classes)
+    for fold in np.unique(folds):
         held_out = folds == fold
         known = features[~held_out]
         train, test = standardise(known, known, features[held_out])
-        predicted[held_out] = predict_linear(train, truth[~held_out], test)
-    return float((predicted == truth).mean())
+        predicted[held_out] = predict_linear(train, classes[~held_out], test)
+    return predicted
 
 
 def thin_classes(classes: Ints, groups: Ints, num_folds: int) -> dict[int, int]:

@@ -6,6 +6,8 @@ import tomllib
 
 import pytest
 
+import tessera_core
+
 HEAVY = {
     "dvc",
     "great_expectations",
@@ -17,6 +19,7 @@ HEAVY = {
     "scipy",
     "sklearn",
     "torch",
+    "xarray",
     "zarr",
 }
 
@@ -55,6 +58,28 @@ def test_importing_the_package_loads_no_heavy_library(repo, module):
 
     assert module in packages
     assert packages & HEAVY == set()
+
+
+def test_a_public_name_is_no_module_of_the_package(repo):
+    """Else importing the module would put it in the place of the name."""
+    modules = {path.stem for path in (repo / "tessera_core").iterdir()}
+
+    assert set(tessera_core.__all__) & modules == set()
+
+
+def test_every_public_name_is_there_and_no_other():
+    assert all(hasattr(tessera_core, name) for name in tessera_core.__all__)
+    assert set(tessera_core.__all__) <= set(dir(tessera_core))
+    with pytest.raises(AttributeError, match="no attribute 'probed'"):
+        _ = tessera_core.probed
+
+
+def test_verbs_that_read_and_score_load_no_torch(repo):
+    verbs = sorted(set(tessera_core.__all__) - {"load", "embed"})
+
+    packages = imported_packages(repo, "-c", f"from tessera_core import {', '.join(verbs)}")
+
+    assert packages & {"torch", "mlflow", "prefect", "dvc", "great_expectations"} == set()
 
 
 def test_help_of_the_core_loads_no_heavy_library(repo):

@@ -77,22 +77,7 @@ def not_compared(what: str, why: str) -> Finding:
 
 def check_registry(state: RegistryState, lineage: Path) -> list[Finding]:
     """Return what the registry says differently than the receipts and the decisions of people."""
-    overrides = overrides_of(lineage)
-    known = _Known(
-        registered=tuple(
-            receipt
-            for receipt in receipts_of("register", lineage).values()
-            if receipt.facts.get("model_name") == state.model_name
-            and _candidate(receipt).keys() >= DECIDED_ABOUT
-        ),
-        receipts=receipts_of("pretrain", lineage) | receipts_of("evaluate", lineage),
-        overrides={
-            digest: each
-            for digest, each in overrides.items()
-            if each.model_name == state.model_name
-        },
-        last=last_override(overrides, state.model_name),
-    )
+    known = _known_of(state.model_name, lineage)
     if not known.registered:
         return []
     if not state.tags:
@@ -104,6 +89,32 @@ def check_registry(state: RegistryState, lineage: Path) -> list[Finding]:
         for finding in _check_version(version, state, known)
     ]
     return [*findings, *_check_alias(state, known)]
+
+
+def possible_champions(model_name: str, lineage: Path) -> set[str | None]:
+    """Return the versions that may serve by the receipts; empty where none was registered.
+
+    One is the answer, several are a question that only the registry settles.
+    """
+    known = _known_of(model_name, lineage)
+    return _possible_champions(known) if known.registered else set()
+
+
+def _known_of(model_name: str, lineage: Path) -> _Known:
+    overrides = overrides_of(lineage)
+    return _Known(
+        registered=tuple(
+            receipt
+            for receipt in receipts_of("register", lineage).values()
+            if receipt.facts.get("model_name") == model_name
+            and _candidate(receipt).keys() >= DECIDED_ABOUT
+        ),
+        receipts=receipts_of("pretrain", lineage) | receipts_of("evaluate", lineage),
+        overrides={
+            digest: each for digest, each in overrides.items() if each.model_name == model_name
+        },
+        last=last_override(overrides, model_name),
+    )
 
 
 def _check_version(version: str, state: RegistryState, known: _Known) -> Iterator[Finding]:

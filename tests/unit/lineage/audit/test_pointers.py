@@ -3,7 +3,7 @@
 import pytest
 
 from tessera_core.lineage.audit.lineage import last_override, overrides_of
-from tessera_core.lineage.audit.pointers import RegistryState, check_registry
+from tessera_core.lineage.audit.pointers import RegistryState, check_registry, possible_champions
 from tessera_core.lineage.audit.report import Grade
 from tessera_core.records.files import canonical_json, digest_json, write_atomically
 from tessera_core.records.manifest import Manifest
@@ -75,6 +75,16 @@ def world(tmp_path):
     found.train("1")
     found.train("2", champion="1")
     return found
+
+
+def test_who_serves_follows_from_receipts_and_the_decisions_of_people(world):
+    lineage = world.runs["1"].paths.lineage
+
+    by_rule = possible_champions("tessera", lineage)
+    world.promote("2")
+
+    assert (by_rule, possible_champions("tessera", lineage)) == ({"1"}, {"2"})
+    assert possible_champions("other", lineage) == set()
 
 
 def test_a_registry_that_says_what_the_receipts_say_gives_no_finding(world):
