@@ -1,4 +1,4 @@
-"""What a stage needs from the world outside, as protocols; flows and tests bring their own."""
+"""What a stage needs from its surroundings, as protocols; flows and tests bring their own."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

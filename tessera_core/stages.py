@@ -105,7 +105,7 @@ def run_stage(
         name: Which stage.
         config: All settings.
         paths: Where inputs and outputs are.
-        ports: The world outside.
+        ports: Tracker, registry and the other implementations that the caller brings.
         lenders: Other workspaces of the checkout whose outputs may be shared, in this order.
 
     Raises:

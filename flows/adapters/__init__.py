@@ -1,1 +1,1 @@
-"""Ports made real: the only imports of mlflow and dvc in the project."""
+"""Implementations of the core's ports with MLflow, DVC and Prefect's task mapping."""

@@ -1,1 +1,1 @@
-"""The ``tessera`` command."""
+"""The ``tessera`` command line: parsers and one function per command."""

@@ -1,1 +1,1 @@
-"""Servers of a checkout: Prefect and MLflow, their login and their schedule."""
+"""Start the Prefect and MLflow servers of a checkout, their login and the schedule."""

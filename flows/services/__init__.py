@@ -1,1 +1,1 @@
-"""What the commands do, between the command line and the core."""
+"""One module per command: prepare inputs, call the core, return what the command prints."""

@@ -16,7 +16,6 @@ from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.standing import report_standing
 
-PAGE_NAME: Final = "comparison.html"
 STAGES: Final = ("pretrain", "shuffle", "quality", "ingest")
 """Receipts behind a model, each naming the next."""
 

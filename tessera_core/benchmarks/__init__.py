@@ -1,1 +1,1 @@
-"""Declared tasks: where their d-pixels come from, what is true of them, who may learn from whom."""
+"""Benchmark tasks: their data sources, their labelled units, and their train/test splits."""

@@ -1,4 +1,4 @@
-"""From one part of a source to the units of one task: which d-pixels, what is true of them.
+"""From one part of a source to the units of one task: which d-pixels, with which labels.
 
 Nothing is embedded here; what a draft asks for is embedded once for all tasks.
 """

@@ -1,1 +1,1 @@
-"""Two versions of a model side by side."""
+"""Two versions of a model: ``versions`` compares their scores, ``bridge`` maps their spaces."""

@@ -3,6 +3,7 @@
 ::
 
     bands  scl  backscatter  reflectance     what one measured value means
-    tile  grid  norms                        what a tile, a block and a normalisation are
-    views  mixing  embedding                 what training draws and what it produces
+    tile  dpixel  grid  norms                what a tile, a pixel, a block, a normalisation are
+    sampling  mixing  embedding              what a model is shown and what it produces
+    scores  bootstrap                        metrics and their intervals
 """

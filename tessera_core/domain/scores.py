@@ -93,7 +93,7 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
     }
 )  # fmt: skip
 """Every metric. RMSE over all d-pixels and the mean of each chip's RMSE are two different numbers
-under one name in the literature (method.md 12, trap 33), hence the long names. ``bias`` has no
+under one name in the literature (method.md 12), hence the long names. ``bias`` has no
 better direction and cannot decide."""
 
 CANNOT_DECIDE: Final = ("bias",)

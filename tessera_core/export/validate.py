@@ -1,6 +1,6 @@
 """The strict validator: reads an export back and says everything that is wrong with it.
 
-Clients accept almost anything (interop.md 1: other shapes, floats, absurd scales, flipped
+Clients accept almost anything (interop.md 7: other shapes, floats, absurd scales, flipped
 rows), so a store that opens proves little.
 """
 
@@ -29,7 +29,7 @@ from tessera_core.records.files import read_json
 from tessera_core.records.manifest import Manifest, find_differences
 
 SCALE_LIMIT: Final = 1.0
-"""Scales lie in (0, 1), as in the field's stores (median 0.064, interop.md 1). Our encoder ends
+"""Scales lie in (0, 1), as in the field's stores (median 0.064, interop.md 6). Our encoder ends
 in a norm without weights, so |v| < sqrt(dimension) and no scale reaches sqrt(128) / 127 = 0.09."""
 
 REQUIRED_FACTS: Final = (

@@ -1,7 +1,7 @@
 """The tiles of one UTM zone on one grid, as the Zarr store holds them.
 
 Southern tiles share the group of their zone: northern EPSG code, negative northings
-(interop.md 1, experiment C).
+(interop.md 3).
 """
 
 from collections.abc import Iterable, Sequence
@@ -106,7 +106,7 @@ def zones_of(tiles: Iterable[ExportedTile]) -> tuple[Zone, ...]:
 
     Tiles that share their offset from the 10 m lattice keep it, so nothing moves. Where offsets
     differ within a zone, each tile snaps to the nearest multiple of 10 m, by 5 m at most, as
-    upstream's stores do (interop.md 1, experiment B).
+    upstream's stores do (interop.md 3).
     """
     by_zone: dict[int, list[ExportedTile]] = {}
     for tile in sorted(tiles, key=lambda tile: (tile.name, tile.year)):

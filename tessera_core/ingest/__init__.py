@@ -2,8 +2,8 @@
 
 ::
 
-    sources/stac    static catalogue or API of Sentinel items    simulate   the embedded default's
-    sources/tiles   TESSERA d-pixel directories                             scenes, truth known
+    sources/stac    static catalogue or API of Sentinel items
+    sources/tiles   TESSERA d-pixel directories
     rasters         windowed reads onto a tile's grid
     stage           source -> tile series -> samples and scenes tables
 """

@@ -1,1 +1,1 @@
-"""What stands on what: receipts read, checked, run again, recalled, attested and cleared away."""
+"""Everything built on receipts: audit, replay, recall, attestation and retention."""

@@ -61,12 +61,12 @@ class Tolerance:
 SAME_DEVICE: Final = Tolerance(
     max_steps=1, min_share_within_one=1.0, max_changed=0.005, max_scale_drift=0.001
 )
-"""For the device class that the codes were computed on (peers.md B4)."""
+"""For the device class that the codes were computed on (method.md 10)."""
 
 OTHER_DEVICE: Final = Tolerance(
     max_steps=3, min_share_within_one=0.9999, max_changed=1.0, max_scale_drift=0.016
 )
-"""For any other (peers.md B4)."""
+"""For any other (method.md 10)."""
 
 DEVICE_FACT: Final = "canary_device"
 CANARY_BATCH: Final = 16

@@ -14,7 +14,7 @@ OWN: Final = "own"
 """Family of a model trained here: any shape, norms of its own train split."""
 
 MATRYOSHKA_DIMS: Final = (16, 32, 64, 128)
-"""Prefixes that distillation makes usable on their own (method.md 5)."""
+"""Prefixes that distillation makes usable on their own (method.md 6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

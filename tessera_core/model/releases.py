@@ -1,7 +1,7 @@
 """The TESSERA releases: each a shape, the norms it was trained with, a sampling and an output rule.
 
 The four belong together: weights of one release with the norms, the sampling or the output rule of
-another still give 128 plausible numbers (method.md 0, 1.7 and 12). ``RELEASES`` is the one home of
+another still give 128 plausible numbers (method.md 1.7, 4.4, 12). ``RELEASES`` is the one home of
 these pairings; every model artifact carries its own copy and is refused when the two disagree.
 """
 

@@ -2,7 +2,7 @@
 
 ::
 
-    job ─► loop ─┬─ plan         which d-pixels a step sees, and its chance: a pure function
+    job ─► loop ─┬─ step_order   which d-pixels a step sees, and its chance: a pure function
                  ├─ loader       their raw observations, gathered ahead by threads
                  ├─ batches      two views and a mix of them, on the device
                  │    └─ views   counter-based draws: views_plain (any device), views_compiled (CPU)
@@ -11,7 +11,7 @@
                  ├─ measure      one record of a logged step; health stops what cannot go on
                  ├─ selection    the probe in the background, the best encoder so far
                  ├─ checkpoint   stop and go on, exactly
-                 └─ meter        speed, quote and outturn; flops: what the hardware could do
+                 └─ meter        speed and estimated time left; flops: what the hardware could do
 
 The stage calls the job, or has launch start one per rank, and draws figures of the result.
 """

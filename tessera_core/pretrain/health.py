@@ -56,7 +56,7 @@ def require_alive(step: int, rank: float, dead_share: float) -> None:
 
 
 def require_two_views(step: int, overlap: float, num_able: int) -> None:
-    """Raise TrainingError when both views of all d-pixels are the same (method.md 12, trap 14).
+    """Raise TrainingError when both views of all d-pixels are the same (method.md 12).
 
     Args:
         step: Where it was measured.
@@ -73,7 +73,7 @@ def require_two_views(step: int, overlap: float, num_able: int) -> None:
 def require_mixed_tiles(step: int, num_tiles: int, expected: float) -> None:
     """Raise TrainingError when a batch sees far fewer tiles than a shuffled set would show.
 
-    Neighbours in one batch bias every correlation (method.md 12, trap 15).
+    Neighbours in one batch bias every correlation (method.md 12).
 
     Args:
         step: Where it was measured.

@@ -27,7 +27,7 @@ VV_MEDIAN: Final = (1_000, 9_000)
 VH_MEDIAN: Final = (0, 6_000)
 """Scaled dB, gamma0 up to -10 dB. Sand and calm water fall below -25 dB and are stored as 0.
 
-Land at -17.5 dB is stored as 3000; in plain instead of doubled dB (method.md 12, trap 5) it
+Land at -17.5 dB is stored as 3000; in plain instead of doubled dB (method.md 12) it
 would be 6500.
 """
 

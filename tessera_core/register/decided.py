@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tessera_core.ports import RegisteredModel
 
 KIND: Final = "decision"
-DECISION_MARK: Final = f'"kind":"{KIND}"'.encode()
 NAME_MARK: Final = b'"model_name":'
 
 

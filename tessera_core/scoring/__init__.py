@@ -1,1 +1,1 @@
-"""Models on frozen embeddings and beside them, and what they score."""
+"""Heads, features without an encoder, label curves, and the scores of all of them."""

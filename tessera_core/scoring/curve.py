@@ -39,8 +39,6 @@ MAX_TEST_UNITS: Final = 1000
 STREAM: Final = 1
 """Keeps the draws apart from other uses of the seed."""
 
-IS_CLASS: Final = (Kind.CLASSIFICATION, Kind.CHANGE)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draw:

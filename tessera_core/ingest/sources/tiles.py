@@ -181,7 +181,7 @@ def _radar(arrays: dict[str, npt.NDArray[Any]], orbit: str) -> RadarSeries:
 
 
 def _days(stored: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint16]:
-    """Return days as uint16; stackers wrote uint16, int16 and int32 (method.md 12, trap 34)."""
+    """Return days as uint16; stackers wrote uint16, int16 and int32 (method.md 12)."""
     if stored.dtype.kind not in "iu":
         raise SceneError(f"{name} is {stored.dtype}, expected integers 1..366")
     if stored.size and (int(stored.min()) < 0 or int(stored.max()) > np.iinfo(np.uint16).max):
@@ -298,7 +298,7 @@ def read_inside(folder: Path, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
 
     Raises:
         SceneError: The region is larger than the arrays both ways, as it is when a stacker took
-            every tenth pixel only (method.md 12, trap 32).
+            every tenth pixel only (method.md 12).
     """
     path = folder / "roi.tiff"
     if not path.is_file():

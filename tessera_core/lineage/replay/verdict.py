@@ -3,7 +3,7 @@
 *Identical* is a matter of bytes. *Equivalent* needs a rule for what the bytes hold, and there are
 three: the model (its embeddings of the recorded canaries), the export (codes and scales of every
 tile) and the evaluation (its numbers). Tolerances are those that artifacts are loaded with
-(peers.md B4): narrow on the device that computed the original, wide on another.
+(method.md 10): narrow on the device that computed the original, wide on another.
 """
 
 import math
@@ -30,7 +30,7 @@ from tessera_core.records.files import FileDigest, read_json
 from tessera_core.records.paths import Paths
 
 MIN_COSINE: Final = 0.9999
-"""Of dequantised embeddings, on any device (peers.md B4)."""
+"""Of dequantised embeddings, on any device (method.md 10)."""
 
 MAX_SCORE_DRIFT: Final = 0.01
 """Largest difference of two scores, absolute or relative: less than any interval we report."""

@@ -1,4 +1,4 @@
-"""Distillation: a student's prefixes each rebuild a frozen teacher's embedding (method.md 5).
+"""Distillation: a student's prefixes each rebuild a frozen teacher's embedding (method.md 6).
 
 Barlow Twins fixes an embedding only up to a rotation, so nothing orders its values. One linear head
 per prefix, all towards the same teacher, does: what fits into 16 values must come first.

@@ -1,4 +1,4 @@
-"""The validator finds every fault; the ones clients accept above all (interop.md 1 and 7)."""
+"""The validator finds every fault; the ones clients accept above all (interop.md 7)."""
 
 import json
 import re
