@@ -33,6 +33,8 @@ METRIC: Final = "balanced_accuracy"
 CURVE_TREES: Final = 25
 """Trees of the forest here; hundreds of forests are fitted."""
 
+IS_CLASS: Final = (Kind.CLASSIFICATION, Kind.CHANGE)
+
 MAX_TEST_UNITS: Final = 1000
 """Units of the held-out groups that a draw is tested on."""
 
