@@ -24,7 +24,9 @@ OURS = re.compile(
     r"""
     $|workspace\ |scenes\ +simulated|nothing\ changed:|simulated\ scenes:|no\ data\ for
     |(?:ingest|quality|shuffle|pretrain|evaluate|register|export|audit)\ +(?:done|reused)\ .*\]$
-    |tessera\ version\ \d+\ is\ |\w+:\ (?:skipped,|.*\(-?\d[^)]*\ to\ )|\ \ [\w/]+\ +\w+\ -?\d
+    |\w+\ +running\ for\ |scored\ by\ the\ quick\ set
+    |tessera\ version\ \d+\ is\ |\w+:\ (?:skipped,|.*\(-?\d[^)]*\ to\ )
+    |\ \ .*\b(?:groups|allowed|size|bridgeable|better|worse)\b|\ \ and\ \d+\ more\ reasons?,|\ \ better\ on\ none
     |\d+\ declared\ benchmarks?\ ha
     |(?:embeddings|report|certificate)\ +/|to\ look\ +make
     |(?:quote|outturn):\ \d+\ steps\ |tessera:\ waiting\ for\ the\ \w+\ lock
