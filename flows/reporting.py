@@ -261,7 +261,6 @@ def summarise(context: Context) -> dict[str, Any]:
         "simulated": evaluated["simulated"],
         "methods": evaluated.get("methods", "full"),
         "champion": registered["champion"],
-        "scores": headline_lines(evaluated),
         "standings": standings(evaluated),
         "skipped": evaluated["skipped"],
         "export": export,

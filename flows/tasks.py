@@ -1,5 +1,6 @@
 """One Prefect task per stage, same name: build the ports, call the stage, say what happened."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.adapters.mapper import is_worth_a_retry, map_as_tasks, processes
-from flows.console import STAGE_WIDTH, say, say_stage
+from flows.console import STAGE_WIDTH, heartbeat, say, say_stage
 from flows.context import Context
 from flows.reporting import (
     publish_decision,
@@ -177,6 +178,8 @@ def _plain_ports(tracker: Any = None) -> Ports:
 
 
 def _run(stage: str, context: Context, ports: Ports) -> StageResult:
-    result = run_stage(stage, context.config, context.paths, ports, context.lenders)
-    say_stage(result)
+    began = time.monotonic()
+    with heartbeat(stage):
+        result = run_stage(stage, context.config, context.paths, ports, context.lenders)
+    say_stage(result, time.monotonic() - began)
     return result

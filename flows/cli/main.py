@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flows.cli.lineage import add_lineage_commands
 from flows.cli.parsers import OR_ARTIFACT, SUBJECT, Commands, add_command, add_subject
 from flows.cli.servers import add_server_commands
-from flows.console import complain, say, say_stage, say_summary
+from flows.console import complain, heartbeat, say, say_stage, say_summary
 from tessera_core import __version__
 from tessera_core.errors import GateError
 
@@ -258,7 +258,7 @@ def _add_embed(
 
 def _benchmark(chosen: argparse.Namespace) -> int:
     from flows.context import load_context, require_writable
-    from flows.services.versions import benchmark, describe_benchmarks, skipped
+    from flows.services.versions import answers_of, benchmark, describe_benchmarks
 
     context = load_context(chosen.root, chosen.overrides)
     if chosen.list:
@@ -270,8 +270,9 @@ def _benchmark(chosen: argparse.Namespace) -> int:
 
         raise InputError("name a model, as `tessera benchmark tessera`, or --list the tasks")
     require_writable(context.paths.root)
-    folder = benchmark(context, chosen.model, chosen.task)
-    for line in skipped(folder, chosen.task):
+    with heartbeat("benchmark"):
+        folder = benchmark(context, chosen.model, chosen.task)
+    for line in answers_of(folder, chosen.task):
         say(line)
     say(f"report       {folder / 'report.html'}")
     return 0
@@ -287,10 +288,11 @@ def _compare(chosen: argparse.Namespace) -> int:
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
     bring_evidence(context)
-    page, lines = compare(
-        context, chosen.first, chosen.second, chosen.out and Path(chosen.out),
-        with_reasons=chosen.explain,
-    )  # fmt: skip
+    with heartbeat("compare"):
+        page, lines = compare(
+            context, chosen.first, chosen.second, chosen.out and Path(chosen.out),
+            with_reasons=chosen.explain,
+        )  # fmt: skip
     for line in lines:
         say(line)
     say(f"page         {page}")

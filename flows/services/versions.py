@@ -99,13 +99,15 @@ def _asks_samples(context: Context, tasks: Sequence[str]) -> bool:
     return any(each.data.kind == Source.SAMPLES for each in asked)
 
 
-def skipped(folder: Path, asked: Sequence[str]) -> list[str]:
-    """Return a line per task that was asked for by name and could not be scored."""
+def answers_of(folder: Path, asked: Sequence[str]) -> list[str]:
+    """Return a line per scored task, and per task that was asked for by name and could not be."""
     tasks = read_json(folder / EVALUATION_NAME)["tasks"]
     return [
-        f"skipped      {name}: {tasks[name]['reason']}"
-        for name in asked
-        if tasks[name]["status"] != SCORED
+        f"{name}: {report_standing(report)}"
+        if report["status"] == SCORED
+        else f"{name}: skipped, {report['reason']}"
+        for name, report in tasks.items()
+        if report["status"] == SCORED or name in asked
     ]
 
 

@@ -24,7 +24,9 @@ OURS = re.compile(
     r"""
     $|workspace\ |scenes\ +simulated|nothing\ changed:|simulated\ scenes:|no\ data\ for
     |(?:ingest|quality|shuffle|pretrain|evaluate|register|export|audit)\ +(?:done|reused)\ .*\]$
-    |tessera\ version\ \d+\ is\ |\w+:\ (?:skipped,|.*\(-?\d[^)]*\ to\ )|\ \ [\w/]+\ +\w+\ -?\d
+    |\w+\ +running\ for\ |scored\ by\ the\ quick\ set
+    |tessera\ version\ \d+\ is\ |\w+:\ (?:skipped,|.*\(-?\d[^)]*\ to\ )
+    |\ \ .*\b(?:groups|allowed|size|bridgeable|better|worse|reasons?)\b
     |\d+\ declared\ benchmarks?\ ha
     |(?:embeddings|report|certificate)\ +/|to\ look\ +make
     |(?:quote|outturn):\ \d+\ steps\ |tessera:\ waiting\ for\ the\ \w+\ lock
@@ -146,6 +148,8 @@ def test_a_new_workspace_benchmarks_a_version_on_the_samples_of_the_checkout(
         "--set", f"evaluate.benchmark_data={tmp_path}",
     ).stdout  # fmt: skip
 
+    assert "canopy_height: " in said
+    assert "best baseline, " in said
     assert "report.html" in said
 
 

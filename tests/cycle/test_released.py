@@ -63,8 +63,9 @@ def test_weights_that_earn_nothing_are_not_exported_until_a_person_says_so(
     assert f"{NAME} version 1 is champion: Ann decided: random weights" in served
     assert served.count(" reused ") == 7
     assert "imported as v2-student" in imported
-    assert "encoder_16/linear" in imported, "a Matryoshka student is scored by prefix too"
-    (decision,) = [line for line in own.splitlines() if f"{NAME} version 2 is" in line]
+    evaluation = (workspace / "data" / "evaluation" / "evaluation.json").read_text("utf-8")
+    assert "encoder_16/linear" in evaluation, "a Matryoshka student is scored by prefix too"
+    decision = own.partition(f"{NAME} version 2 is")[2].partition("simulated scenes")[0]
     assert "crop_type" in decision
 
 

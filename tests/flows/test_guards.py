@@ -1,17 +1,19 @@
 """What is refused before any work starts, and what is said when work should not be trusted."""
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from flows.console import say_summary
+from flows.console import heartbeat, say_summary
 from flows.context import load_context, require_questions, require_writable
 from flows.servers.ui import require_free
 from flows.settings import Settings
 from tessera_core.errors import ConfigError, InputError, SceneError, StorageError
 
-STANDING = "accuracy 50.0 % (40.0 % to 60.0 %): below the best baseline, raw series"
+STANDING = "accuracy 50.0 % (40.0 % to 60.0 %): below the best baseline, raw series; above the mean"
+SCREEN_LINES = 24
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def summary(**changes: object) -> dict[str, object]:
         "simulated": False,
         "champion": {"version": "1", "simulated": True},
         "standings": {"crop_type": STANDING},
-        "scores": {"crop_type": {"encoder/linear": "accuracy 0.500 [0.400, 0.600]"}},
+        "methods": "quick",
         "skipped": {"canopy_height": "no raster"},
         "export": "exports/tessera-v1-abc",
         "report": "report.html",
@@ -92,10 +94,35 @@ def test_the_summary_names_scores_skips_and_places(capsys: pytest.CaptureFixture
 
     printed = capsys.readouterr().out
     assert "tessera version 2 is challenger: scored on other labels" in printed
-    assert "encoder/linear           accuracy 0.500 [0.400, 0.600]" in printed
     assert "canopy_height: skipped, no raster" in printed
     assert "make ui" in printed
-    assert f"crop_type: {STANDING}" in printed
+    assert f"crop_type: {STANDING.partition(';')[0]}\n" in printed
+    assert "scored by the quick set of methods" in printed
+
+
+def test_the_summary_of_a_run_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = [f"task {number} beats the untrained encoder" for number in range(12)]
+    tasks = {f"task_{number}": STANDING for number in range(6)}
+
+    say_summary(summary(reasons=reasons, standings=tasks))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= SCREEN_LINES
+    assert lines[1] == f"tessera version 2 is challenger: {reasons[0]}"
+    assert lines[4] == "  and 9 more reasons, in the certificate"
+
+
+def test_what_takes_long_says_so_where_no_bar_can_be_drawn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with heartbeat("pretrain", every_s=0.01):
+        time.sleep(0.2)
+    said = capsys.readouterr().err.splitlines()
+    time.sleep(0.05)
+
+    assert said
+    assert all(line == "pretrain  running for 0:00" for line in said)
+    assert capsys.readouterr().err == "", "it ends with what it told of"
 
 
 def test_a_run_without_a_champion_says_so_first_and_what_to_do_last(
