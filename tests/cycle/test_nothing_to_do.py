@@ -26,7 +26,7 @@ OURS = re.compile(
     |(?:ingest|quality|shuffle|pretrain|evaluate|register|export|audit)\ +(?:done|reused)\ .*\]$
     |\w+\ +running\ for\ |scored\ by\ the\ quick\ set
     |tessera\ version\ \d+\ is\ |\w+:\ (?:skipped,|.*\(-?\d[^)]*\ to\ )
-    |\ \ .*\b(?:groups|allowed|size|bridgeable|better|worse|reasons?)\b
+    |\ \ .*\b(?:groups|allowed|size|versions|better|worse|reasons?)\b
     |\d+\ declared\ benchmarks?\ ha
     |(?:embeddings|report|certificate)\ +/|to\ look\ +make
     |(?:quote|outturn):\ \d+\ steps\ |tessera:\ waiting\ for\ the\ \w+\ lock

@@ -16,7 +16,7 @@ NO_EVIDENCE: Final[Mapping[str, str]] = {
     "data/*/.*.lock": "the same, beside what they guard",
     "data/cache/*": "copies of what manifests list; verified when read, made again when deleted",
     "data/baselines/*": "answers of baselines, a cache: each file begins with its own digest, is "
-    "verified when read and fitted again when it is damaged; the scores that came of it are evidence",
+    "verified when read and fitted again when damaged; the scores that came of it are evidence",
     "data/checkpoints/*": "states to go on from; each is verified when read, and what came of "
     "them is in the model; those that a run went on from are its sources",
     "data/audit/*": "what audits say; the next audit says it anew",
