@@ -47,6 +47,7 @@ def fits_of(monkeypatch):
     return fitted
 
 
+# Each example fits two dozen models, which hypothesis would call too slow; six are enough.
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 99))
 def test_a_method_scores_the_same_in_the_quick_and_the_full_set(kind, seed):
