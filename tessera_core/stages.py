@@ -115,14 +115,12 @@ def run_stage(
     stage = _stage(name)
     inputs = _gather_inputs(stage, config, paths)
     remember_place(inputs.sources, paths.root)
-    current = _read_current(name, paths)
     if not stage.looks_every_time:
-        is_current = current is not None and current.reuse_key == inputs.reuse_key
-        if current is not None and is_current and outputs_intact(current, paths):
-            return _keep(current, paths)
-        if (shared := _take_over(inputs, paths, lenders)) is not None:
-            return _keep(shared, paths)
+        known = _reusable(inputs, paths) or _take_over(inputs, paths, lenders)
+        if known is not None:
+            return _keep(known, paths)
 
+    current = _read_current(name, paths)
     outcome = _module(stage).run(config, paths, ports)
     receipt = Receipt(
         stage=name,
@@ -142,6 +140,23 @@ def run_stage(
     archive_manifests(receipt, paths)
     write_receipt(receipt, paths.receipt(name), paths.lineage)
     return StageResult(receipt=receipt, reused=False)
+
+
+def reuse_stage(name: str, config: PlatformConfig, paths: Paths) -> StageResult | None:
+    """Return what this workspace has of a stage, if inputs, settings, code and outputs still hold.
+
+    Args:
+        name: Which stage. Of one that looks every time, what it looks at may still have changed.
+        config: All settings.
+        paths: Where inputs and outputs are.
+
+    Raises:
+        TesseraError: As ``run_stage`` before any work: an input is missing or wrong.
+    """
+    inputs = _gather_inputs(_stage(name), config, paths)
+    remember_place(inputs.sources, paths.root)
+    known = _reusable(inputs, paths)
+    return None if known is None else _keep(known, paths)
 
 
 def take_over_upstream(
@@ -247,6 +262,14 @@ def _keep(receipt: Receipt, paths: Paths) -> StageResult:
     archive_manifests(receipt, paths)
     write_receipt(receipt, paths.receipt(receipt.stage), paths.lineage)
     return StageResult(receipt=receipt, reused=True)
+
+
+def _reusable(inputs: _Inputs, paths: Paths) -> Receipt | None:
+    """Return the current receipt where it was made of these inputs and its outputs are intact."""
+    current = _read_current(inputs.stage, paths)
+    if current is None or current.reuse_key != inputs.reuse_key:
+        return None
+    return current if outputs_intact(current, paths) else None
 
 
 def _take_over(inputs: _Inputs, paths: Paths, lenders: Sequence[Paths]) -> Receipt | None:

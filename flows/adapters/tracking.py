@@ -38,6 +38,8 @@ class MlflowTracker:
         self._client = client
         self._reopen = reopen
         self.run_id: str = run.info.run_id
+        self.was_finished: bool = run.info.status == FINISHED
+        """Whether the run had come to its end when it was looked up."""
         page = _page_of(run)
         uri = client.tracking_uri
         self.address = f"{uri.rstrip('/')}{page}" if uri.startswith("http") else page

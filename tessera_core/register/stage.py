@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import InputError, RecordError
@@ -60,13 +60,8 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
             "`tessera retrain`, not a bare stage or dvc repro"
         )
     pretrain, evaluate = (Receipt.read(paths.receipt(s)) for s in ("pretrain", "evaluate"))
-    model = Manifest.read(paths.model)
-    if differences := find_differences(paths.model, model):
-        raise RecordError(f"{differences[0]}; run `tessera pretrain` again")
-    versions, incumbent = registry.listed(), registry.champion()
-    decided = read_decided(config.register.model_name, paths.lineage)
-    require_known_registry(config.register.model_name, decided, versions, registry.reached())
-    known = next((each for each in reversed(versions) if each.model_digest == model.digest), None)
+    seen = _look(config, paths, registry)
+    model, incumbent, decided, known = seen.model, seen.incumbent, seen.decided, seen.known
     rule = config.section("register")
     if known is not None and _is_settled(paths.registration, known, incumbent, evaluate, rule):
         return _outcome(paths)
@@ -97,6 +92,38 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
     version, champion = _tell_registry(registry, version, incumbent, settled)
     _write_registration(registry, version, champion, settled, paths, pretrain, evaluate)
     return _outcome(paths)
+
+
+def is_settled(config: PlatformConfig, paths: Paths, registry: ModelRegistry) -> bool:
+    """Return whether ``run`` would change nothing; raises as ``run`` before it decides."""
+    known, champion = (seen := _look(config, paths, registry)).known, seen.incumbent
+    evaluate, rule = Receipt.read(paths.receipt("evaluate")), config.section("register")
+    return known is not None and _is_settled(paths.registration, known, champion, evaluate, rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What a decision starts from."""
+
+    model: Manifest
+    incumbent: RegisteredModel | None
+    known: RegisteredModel | None
+    """The version that this model is already."""
+
+    decided: Mapping[str, dict[str, Any]]
+    """Earlier decisions, as ``read_decided`` returns them."""
+
+
+def _look(config: PlatformConfig, paths: Paths, registry: ModelRegistry) -> _Seen:
+    """Look at model, registry and earlier decisions, which must belong together."""
+    model = Manifest.read(paths.model)
+    if differences := find_differences(paths.model, model):
+        raise RecordError(f"{differences[0]}; run `tessera pretrain` again")
+    versions, incumbent = registry.listed(), registry.champion()
+    decided = read_decided(config.register.model_name, paths.lineage)
+    require_known_registry(config.register.model_name, decided, versions, registry.reached())
+    known = next((each for each in reversed(versions) if each.model_digest == model.digest), None)
+    return _Seen(model=model, incumbent=incumbent, known=known, decided=decided)
 
 
 def _tell_registry(
