@@ -9,12 +9,12 @@ from tessera_core.errors import RecordError
 from tessera_core.lineage.audit.certificate import HTML_NAME
 from tessera_core.lineage.audit.subject import find_subject
 from tessera_core.records.code import closure_digest
+from tessera_core.records.cycle import STAGES
 from tessera_core.records.evaluation import UNSCORED
 from tessera_core.records.files import digest_file, digest_json, read_json
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.standing import standings
-from tessera_core.stages import STAGES
 
 LOSS = "loss/total"
 EVALUATED_TAG = "tessera.receipt.evaluate"

@@ -10,8 +10,7 @@ lender has made of the very same inputs, settings and code.
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RecordError, did_you_mean
@@ -21,6 +20,7 @@ from tessera_core.records.code import (
     code_version,
     environment_digest,
 )
+from tessera_core.records.cycle import STAGES, Stage
 from tessera_core.records.files import FileDigest, digest_file, write_atomically
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences
 from tessera_core.records.outcome import Outcome
@@ -38,47 +38,6 @@ class StageModule(Protocol):
 
     def run(self, config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
         """Do the work and say what came out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One step of the cycle."""
-
-    name: str
-    """The one word for it: package, section, task, command."""
-
-    sections: tuple[str, ...]
-    """Settings that it reads."""
-
-    upstream: tuple[str, ...]
-    """Stages whose receipts it stands on."""
-
-    looks_every_time: bool = False
-    """True where more than inputs decides: the registry that others move, bytes on disk."""
-
-    @property
-    def module(self) -> str:
-        """Import path of its code."""
-        room = "lineage.audit" if self.name == "audit" else self.name
-        return f"tessera_core.{room}.stage"
-
-
-_ALL: Final = (
-    Stage(name="ingest", sections=("ingest",), upstream=()),
-    Stage(name="quality", sections=("quality",), upstream=("ingest",)),
-    Stage(name="shuffle", sections=("shuffle",), upstream=("ingest", "quality")),
-    Stage(name="pretrain", sections=("pretrain",), upstream=("shuffle",)),
-    Stage(name="evaluate", sections=("evaluate",), upstream=("ingest", "pretrain")),
-    Stage(
-        name="register",
-        sections=("register",),
-        upstream=("pretrain", "evaluate"),
-        looks_every_time=True,
-    ),
-    Stage(name="export", sections=("export",), upstream=("ingest", "register")),
-    Stage(name="audit", sections=("audit",), upstream=("export",), looks_every_time=True),
-)
-STAGES: Final[Mapping[str, Stage]] = MappingProxyType({stage.name: stage for stage in _ALL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +144,7 @@ def take_over_upstream(
 def _ancestors(stage: Stage) -> list[Stage]:
     """Return all stages that a stage stands on, first things first."""
     names = set(stage.upstream)
-    for earlier in reversed(_ALL):
+    for earlier in reversed(list(STAGES.values())):
         if earlier.name in names:
             names.update(earlier.upstream)
     return [earlier for earlier in STAGES.values() if earlier.name in names]

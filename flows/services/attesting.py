@@ -35,9 +35,9 @@ def attest(
     Raises:
         InputError: There is no such thing, or the key lies in the checkout or is none.
     """
+    from tessera_core.lineage.attest.attested import find_attested
     from tessera_core.lineage.attest.folder import write_attestations
     from tessera_core.lineage.attest.signing import key_id, read_private_key
-    from tessera_core.lineage.attest.subject import find_subject
     from tessera_core.records.code import environment_versions
     from tessera_core.records.receipt import read_versions
 
@@ -47,7 +47,7 @@ def attest(
     if key_file is not None:
         require_outside(key_file, context.paths.root)
         key = read_private_key(key_file)
-    subject = find_subject(resolve(context, reference).reference, context.paths)
+    subject = find_attested(resolve(context, reference).reference, context.paths)
     times = commit_times(subject.commits, context.paths.root)
     trained = read_versions(subject.stage("pretrain").environment, context.paths.lineage)
     versions = trained or environment_versions()  # older lineages keep the digest alone

@@ -8,16 +8,14 @@ from flows.context import Context
 from flows.services.explain import explain, explanation_lines
 from flows.services.models import FoundModel, find_model
 from flows.services.versions import share_samples
-from tessera_core.errors import RecordError
+from tessera_core.records.cycle import STAGES
 from tessera_core.records.evaluation import COMPARISON_NAME, EVALUATION_NAME
 from tessera_core.records.files import read_json, write_atomically
+from tessera_core.records.lineage import read_lineage
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.standing import report_standing
-
-STAGES: Final = ("pretrain", "shuffle", "quality", "ingest")
-"""Receipts behind a model, each naming the next."""
 
 COUNTS: Final = {"ingest": ("num_pixels", "tiles"), "shuffle": ("num_pixels",)}
 
@@ -80,7 +78,7 @@ def changes(old: Mapping[str, Receipt], new: Mapping[str, Receipt]) -> list[dict
         return [{"what": "lineage", "name": f"{known} of the two was trained in this checkout",
                  "old": "", "new": ""}]  # fmt: skip
     rows = []
-    for stage in (stage for stage in reversed(STAGES) if stage in old and stage in new):
+    for stage in (stage for stage in STAGES if stage in old and stage in new):
         before, after = old[stage], new[stage]
         rows += _config_rows(before, after)
         for name in COUNTS.get(stage, ()):
@@ -130,25 +128,10 @@ def _shown(value: Any) -> str:
 
 def _chain(model: FoundModel, paths: Paths) -> dict[str, Receipt]:
     """Return the receipts behind a model, found by its digest in the lineage."""
-    digest = Manifest.read(model.folder).digest
-    for path in sorted(paths.lineage.glob("*.json")):
-        try:
-            receipt = Receipt.read(path)
-        except (RecordError, KeyError, TypeError):
-            continue  # a manifest
-        if receipt.stage == "pretrain" and receipt.facts.get("model_digest") == digest:
-            return _follow(receipt, paths)
-    return {}
-
-
-def _follow(pretrain: Receipt, paths: Paths) -> dict[str, Receipt]:
-    chain, reached = {"pretrain": pretrain}, pretrain
-    for stage in STAGES[1:]:
-        path = paths.lineage / f"{reached.upstream.get(stage, '')}.json"
-        if not path.is_file():
-            break
-        reached = chain[stage] = Receipt.read(path)
-    return chain
+    model_digest, lineage = Manifest.read(model.folder).digest, read_lineage(paths.lineage)
+    trainings = lineage.of_stage("pretrain").items()
+    made = (one for one, each in trainings if each.facts["model_digest"] == model_digest)
+    return lineage.chain(next(made, ""))
 
 
 def _decide(context: Context, old: Path, new: Path, pair: Path) -> dict[str, Any]:

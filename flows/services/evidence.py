@@ -11,8 +11,8 @@ from flows.console import complain, note
 from flows.context import Context
 from tessera_core.errors import InputError, RecordError, RemoteError
 from tessera_core.records.content import Contents
-from tessera_core.records.files import FileDigest, digest_file, read_json
-from tessera_core.records.lineage import read_lineage
+from tessera_core.records.files import FileDigest, digest_file, parse_json
+from tessera_core.records.lineage import Stored, read_lineage
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 
@@ -100,7 +100,7 @@ def bring_all_behind(paths: Paths, start: str) -> None:
     with suppress(RecordError):  # an audit tells which record is none
         lineage = read_lineage(paths.lineage)
         behind = [lineage.receipts[digest] for digest in lineage.behind([start])]
-        outputs = [FileDigest(**out) for each in behind for out in each["outputs"]]
+        outputs = [output for each in behind for output in each.outputs]
         try:
             bring_outputs(paths, outputs)
         except RemoteError as error:
@@ -125,7 +125,7 @@ def bring_outputs(paths: Paths, outputs: Iterable[FileDigest]) -> None:
 def _is_here(file: FileDigest, contents: Contents) -> bool:
     """Return whether a content is in the checkout; two models have the same size, so by digest."""
     stored = contents.dvc_cache / file.md5[:2] / file.md5[2:]
-    return stored.is_file() or contents.find(file.to_dict(), file.path) is not None
+    return stored.is_file() or contents.find(file, file.path) is not None
 
 
 def _files_of(output: FileDigest, lineage: Path) -> list[FileDigest]:
@@ -134,7 +134,10 @@ def _files_of(output: FileDigest, lineage: Path) -> list[FileDigest]:
     path = lineage / f"{output.sha256}.json"
     if name != MANIFEST_NAME or not path.is_file():
         return []
-    files = Manifest.from_dict(read_json(path), path).files
+    stored = Stored(path=path, content=path.read_bytes())
+    if not stored.is_intact:
+        return []  # an audit names it
+    files = Manifest.from_dict(parse_json(stored.content, path), path).files
     return [replace(file, path=f"{folder}/{file.path}") for file in files]
 
 

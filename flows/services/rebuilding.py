@@ -9,6 +9,7 @@ is left as it is. Prefect keeps nothing that could not be lost: it starts with a
 from pathlib import Path
 from typing import Final
 
+from flows.adapters.evidence import HOW_TO_JOIN
 from flows.context import Context
 from flows.reporting import (
     DECIDED_TAG,
@@ -23,7 +24,7 @@ from flows.reporting import (
 )
 from flows.services.evidence import bring_outputs
 from flows.services.models import is_intact
-from flows.services.registry_history import Lineage, read_lineage, standings
+from flows.services.registry_history import History, read_history, standings
 from flows.services.replay_layout import Rebuilt, Work, laid_out
 from flows.services.restored_registry import restore_imports, restore_versions
 from flows.services.versions import EVALUATION_TAG, evaluation_key, log_evaluation_run
@@ -42,28 +43,28 @@ def rebuild_tracking(context: Context) -> Rebuilt:
     Raises:
         RecordError: There are no receipts to restore from.
     """
-    lineage = read_lineage(context.paths)
-    if not lineage.receipts:
+    history = read_history(context.paths)
+    if not history.lineage.receipts:
         raise RecordError(
             f"{context.paths.lineage} holds no receipt, and runs are restored from nothing else; "
-            "bring it back from a backup, or {HOW_TO_JOIN}"
+            f"bring it back from a backup, or {HOW_TO_JOIN}"
         )
     with context.alone_with("registry"):
-        return _rebuild(context, lineage)
+        return _rebuild(context, history)
 
 
-def _rebuild(context: Context, lineage: Lineage) -> Rebuilt:
-    evidence = Evidence(context.paths, lambda _: None)
-    work = Work(context=context, lineage=lineage, evidence=evidence, report=Rebuilt())
-    work.report.notes.extend(f"{name} was changed and is not believed" for name in lineage.damaged)
-    for digest, receipt in lineage.of_stage("pretrain"):
+def _rebuild(context: Context, history: History) -> Rebuilt:
+    evidence, lineage = Evidence(context.paths, lambda _: None), history.lineage
+    work = Work(context=context, history=history, evidence=evidence, report=Rebuilt())
+    work.report.notes.extend(f"{name} was changed and is not believed" for name in history.damaged)
+    for digest, receipt in lineage.of_stage("pretrain").items():
         _restore_training(digest, receipt, work)
-    for standing in standings(lineage):
+    for standing in standings(history):
         restore_versions(standing, work)
     restore_imports(work)
-    for digest, receipt in lineage.of_stage("evaluate"):
+    for digest, receipt in lineage.of_stage("evaluate").items():
         _restore_evaluation(digest, receipt, work)
-    for digest, receipt in lineage.of_stage("register"):
+    for digest, receipt in lineage.of_stage("register").items():
         _restore_decision(digest, receipt, work)
     return work.report
 
@@ -110,7 +111,7 @@ def _restore_evaluation(digest: str, receipt: Receipt, work: Work) -> None:
     from flows.adapters.tracking import find_run, open_run
 
     settings, model = work.context.settings, str(receipt.facts["model_digest"])
-    trained = work.lineage.chain(digest).get("pretrain")
+    trained = work.history.lineage.chain(digest).get("pretrain")
     name = training_of(trained)[1] if trained else f"model {model[:12]}"
     manifest = work.manifest(receipt.outputs[0])
     if manifest is not None:

@@ -4,58 +4,44 @@ Receipts hold no time, so the order of decisions is found by what each says of t
 it met and left; no file's date is asked. A pure reading of ``data/lineage``: nothing is written.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from flows.services.versions import override_tags
-from tessera_core.errors import RecordError
-from tessera_core.records.files import parse_json
+from tessera_core.records.files import digest_file
+from tessera_core.records.lineage import Lineage, read_lineage
+from tessera_core.records.overrides import Override, overrides_of
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
-from tessera_core.register.gate import CHALLENGER, CHAMPION, describe_override
+from tessera_core.register.gate import CHALLENGER, CHAMPION
 from tessera_core.register.stage import OVERRIDE_TAG
 
-OVERRIDE: Final = "override"
 REASONS_TAG: Final = "tessera.reasons"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lineage:
-    """All records that still hash to their names, in an order that depends on nothing else."""
+class History:
+    """All records of a checkout that hash to their names, in an order that no clock decides."""
 
-    receipts: Mapping[str, Receipt]
-    """By digest; those that are some workspace's current ones come last."""
+    lineage: Lineage
+    """Receipts that are some workspace's current ones come last."""
 
-    overrides: Mapping[str, Mapping[str, Any]]
+    overrides: Mapping[str, Override]
     """Decisions of people, by digest."""
 
     damaged: tuple[str, ...]
     """Files that do not hash to their names, relative to the root."""
 
-    def of_stage(self, stage: str) -> list[tuple[str, Receipt]]:
-        """Return the receipts of a stage with their digests."""
-        return [(digest, each) for digest, each in self.receipts.items() if each.stage == stage]
-
-    def chain(self, digest: str) -> dict[str, Receipt]:
-        """Return a receipt and all that it stands on, by stage, as far as they are there."""
-        chain: dict[str, Receipt] = {}
-        waiting = [digest]
-        while waiting:
-            receipt = self.receipts.get(waiting.pop())
-            if receipt is not None and receipt.stage not in chain:
-                chain[receipt.stage] = receipt
-                waiting += receipt.upstream.values()
-        return chain
-
     def settings(self, digest: str) -> dict[str, Any]:
         """Return the sections of settings that a run had, from its receipts before and after."""
-        chain = self.chain(digest)
+        chain = self.lineage.chain(digest)
         for stage in ("evaluate", "register", "export", "audit"):
             own = {each.digest for each in chain.values()}
             later = [
-                each for _, each in self.of_stage(stage) if own.issuperset(each.upstream.values())
+                each
+                for each in self.lineage.of_stage(stage).values()
+                if own.issuperset(each.upstream.values())
             ]
             if stage not in chain and later:
                 chain[stage] = later[-1]
@@ -126,51 +112,42 @@ class _Decision:
         return champion in self.before if self.before is not None else champion != self.version
 
 
-def read_lineage(paths: Paths) -> Lineage:
+def read_history(paths: Paths) -> History:
     """Return all receipts and overrides of a checkout, of its runs with other settings too."""
-    current = [
-        path
-        for folder in (paths.root, *sorted(paths.root.glob("data/runs/*")))
-        for path in sorted((folder / "data" / "receipts").glob("*.json"))
+    lineage = read_lineage(paths.lineage)
+    receipts = dict(lineage.receipts)
+    damaged = [
+        (paths.lineage / name).relative_to(paths.root).as_posix() for name in lineage.changed
     ]
-    receipts: dict[str, Receipt] = {}
-    overrides: dict[str, Mapping[str, Any]] = {}
-    damaged = []
-    for path in (*sorted(paths.lineage.glob("*.json")), *current):
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        # A current receipt is no evidence of its own: the lineage must have it too.
-        if digest not in receipts if path in current else path.stem != digest:
-            damaged.append(path.relative_to(paths.root).as_posix())
-            continue
-        record = _parse(content)
-        if record.get("kind") == OVERRIDE:
-            overrides[digest] = record
-        elif "stage" in record:
-            try:
-                receipt = Receipt.read(path)
-            except RecordError:
+    for workspace in paths.workspaces():
+        for path in sorted((workspace / "data" / "receipts").glob("*.json")):
+            digest = digest_file(path, workspace).sha256
+            # A current receipt is no evidence of its own: the lineage must have it too.
+            if digest in receipts:
+                receipts[digest] = receipts.pop(digest)
+            else:
                 damaged.append(path.relative_to(paths.root).as_posix())
-                continue
-            receipts.pop(digest, None)  # a current one moves to the end
-            receipts[digest] = receipt
-    return Lineage(receipts=receipts, overrides=overrides, damaged=tuple(damaged))
+    return History(
+        lineage=replace(lineage, receipts=receipts),
+        overrides=overrides_of(paths.lineage),
+        damaged=tuple(damaged),
+    )
 
 
-def standings(lineage: Lineage) -> list[Standing]:
+def standings(history: History) -> list[Standing]:
     """Return every registered model that register receipts speak of."""
-    registers = [each for _, each in lineage.of_stage("register")]
+    registers = history.lineage.of_stage("register").values()
     names = sorted({str(each.facts["model_name"]) for each in registers})
-    return [_standing(name, lineage) for name in names]
+    return [_standing(name, history) for name in names]
 
 
-def _standing(name: str, lineage: Lineage) -> Standing:
+def _standing(name: str, history: History) -> Standing:
     registers = {
         digest: each
-        for digest, each in lineage.of_stage("register")
+        for digest, each in history.lineage.of_stage("register").items()
         if each.facts["model_name"] == name
     }
-    people = {d: each for d, each in lineage.overrides.items() if each["model_name"] == name}
+    people = {d: each for d, each in history.overrides.items() if each.model_name == name}
     decisions = sorted(
         [*_by_rule(registers), *_by_people(people)], key=lambda decision: decision.order
     )
@@ -239,24 +216,22 @@ def _by_rule(registers: Mapping[str, Receipt]) -> Iterator[_Decision]:
         )  # fmt: skip
 
 
-def _by_people(people: Mapping[str, Mapping[str, Any]]) -> Iterator[_Decision]:
-    for digest, record in people.items():
-        version = str(record["version"])
-        decision = describe_override(CHAMPION, record["by"], record["reason"])
+def _by_people(people: Mapping[str, Override]) -> Iterator[_Decision]:
+    for digest, each in people.items():
         yield _Decision(
-            digest=digest, version=version, before=(record["before"],), after=version,
-            alias=CHAMPION, reasons=decision.reasons[0], is_override=True,
+            digest=digest, version=each.version, before=(each.before,), after=each.version,
+            alias=CHAMPION, reasons=each.sentence, is_override=True,
         )  # fmt: skip
 
 
 def _versions(
-    registers: Mapping[str, Receipt], people: Mapping[str, Mapping[str, Any]]
+    registers: Mapping[str, Receipt], people: Mapping[str, Override]
 ) -> tuple[Version, ...]:
     """Return the versions; what a champion is said to be scored by is what it came with."""
     found: dict[int, Version] = {}
     told = [
         *(receipt.facts["candidate"] for receipt in registers.values()),
-        *({"pretrain": None, **record} for record in people.values()),
+        *({"pretrain": None, **each.to_dict()} for each in people.values()),
         *(champion for receipt in registers.values() if (champion := receipt.facts["champion"])),
     ]
     for one in told:
@@ -270,11 +245,3 @@ def _versions(
             evaluate=one["evaluate"],
         )
     return tuple(found[number] for number in sorted(found))
-
-
-def _parse(content: bytes) -> dict[str, Any]:
-    try:
-        record = parse_json(content, "a record")
-    except RecordError:
-        return {}
-    return record if isinstance(record, dict) else {}

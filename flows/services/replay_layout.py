@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.context import Context
 from flows.services.models import is_intact
-from flows.services.registry_history import Lineage
+from flows.services.registry_history import History
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import ConfigError
 from tessera_core.lineage.audit.evidence import Evidence
@@ -39,7 +39,7 @@ class Work:
     context: Context
     """The checkout, and where MLflow is."""
 
-    lineage: Lineage
+    history: History
     """The receipts."""
 
     evidence: Evidence
@@ -74,14 +74,14 @@ def laid_out(digest: str, work: Work) -> Iterator[LaidOut]:
     """
     with tempfile.TemporaryDirectory(prefix="tessera-rebuild-") as scratch:
         paths = Paths(root=work.context.paths.root, workspace=Path(scratch))
-        chain = work.lineage.chain(digest)
+        chain = work.history.lineage.chain(digest)
         for stage, receipt in chain.items():
             _link(work.context.paths.lineage / f"{receipt.digest}.json", paths.receipt(stage))
             for output in receipt.outputs:
                 _lay(output, work, paths, with_files=receipt.digest == digest)
         config, has_settings = work.context.config, True
         try:
-            config = _with_sections(config, work.lineage.settings(digest), digest)
+            config = _with_sections(config, work.history.settings(digest), digest)
         except ConfigError:
             has_settings = False
         context = replace(work.context, config=config, paths=paths, lenders=())

@@ -65,7 +65,7 @@ def _restore_version(standing: Standing, version: Version, work: Work) -> None:
         work.report.notes.append(f"{name}: it was deleted, and no number is given twice")
         return
     made_by = _registry(standing.name, work, _run_of(version, work))
-    trained = work.lineage.receipts.get(version.pretrain)
+    trained = work.history.lineage.receipts.get(version.pretrain)
     if trained is not None:
         bring_outputs(work.context.paths, trained.outputs)
     with laid_out(version.pretrain, work) as laid:
@@ -138,7 +138,7 @@ def _run_of(version: Version, work: Work) -> str:
     """Return the id of the run that made a version; one that says so where its receipt is lost."""
     from flows.adapters.tracking import find_run_id, open_run
 
-    receipt = work.lineage.receipts.get(version.pretrain)
+    receipt = work.history.lineage.receipts.get(version.pretrain)
     found = find_run_id(work.context.settings, training_of(receipt)[0]) if receipt else None
     if found is not None:
         return found
@@ -155,7 +155,7 @@ def _registry(name: str, work: Work, run_id: str = "") -> "MlflowRegistry":
 
 def _tags(version: Version, work: Work) -> dict[str, str]:
     """Return the tags that a version was registered with, as far as receipts tell."""
-    receipts = work.lineage.receipts
+    receipts = work.history.lineage.receipts
     pretrain, evaluate = receipts.get(version.pretrain), receipts.get(version.evaluate)
     if pretrain is None or evaluate is None:
         work.report.notes.append(f"version {version.number}: the lineage lost what it came from")
@@ -174,7 +174,7 @@ def _data_versions(version: Version, work: Work) -> dict[str, str]:
     """Return DVC's addresses of what a version was made from, in a checkout that uses DVC."""
     if not (work.context.paths.root / ".dvc").is_dir():
         return {}
-    chain, addresses = work.lineage.chain(version.pretrain), {}
+    chain, addresses = work.history.lineage.chain(version.pretrain), {}
     for stage, tag in (("ingest", "samples"), ("shuffle", "shards"), ("pretrain", "model")):
         output = chain[stage].outputs[0] if stage in chain else None
         manifest = None if output is None else work.manifest(output)

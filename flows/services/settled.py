@@ -6,9 +6,10 @@ from flows.console import say_stage
 from flows.context import Context
 from tessera_core.errors import RecordError, TesseraError
 from tessera_core.ports import OFFLINE
+from tessera_core.records.cycle import STAGES
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
-from tessera_core.stages import STAGES, StageResult, reuse_stage, run_stage
+from tessera_core.stages import StageResult, reuse_stage, run_stage
 
 MADE_ONCE = tuple(name for name in STAGES if name != "audit")
 """Stages whose receipts stand until something changes; the audit looks at every byte anew."""

@@ -10,7 +10,6 @@ from flows.context import Context
 from flows.servers.probe import mlflow_trouble, require_mlflow
 from flows.settings import Settings
 from tessera_core.errors import InputError, RecordError, did_you_mean
-from tessera_core.lineage.audit.lineage import receipts_of
 from tessera_core.lineage.audit.subject import (
     VERSION,
     Subject,
@@ -18,6 +17,7 @@ from tessera_core.lineage.audit.subject import (
     find_export,
     find_version,
 )
+from tessera_core.records.lineage import read_receipt, receipts_of
 from tessera_core.records.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def find_version_of(context: Context, reference: str | None) -> tuple[str, str]:
     if not named.export:
         return named.model_name, named.version
     subject = find_export(str(named.folder or named.export), context.paths)
-    facts = Receipt.read(subject.paths.lineage / f"{subject.start}.json").facts
+    facts = read_receipt(subject.start, subject.paths.lineage).facts
     return str(facts["model_name"]), str(facts["version"])
 
 

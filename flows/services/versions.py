@@ -131,7 +131,7 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     from flows.adapters.registry import MlflowRegistry
     from flows.services.evidence import require_receipt
     from flows.services.subjects import find_version_of
-    from tessera_core.lineage.audit.lineage import Override, last_override, overrides_of
+    from tessera_core.records.overrides import Override, last_override, overrides_of
     from tessera_core.register.gate import CHAMPION, describe_override
 
     name = context.config.register.model_name
@@ -156,21 +156,21 @@ def promote(context: Context, version: str, *, by: str, reason: str) -> str:
     require_receipt(context, chosen.version, chosen.receipt)
     overrides = overrides_of(context.paths.lineage)
     last = last_override(overrides, name)
-    record = {
-        "kind": "override",
-        "model_name": name,
-        "version": chosen.version,
-        "model_digest": chosen.model_digest,
-        "evaluate": chosen.receipt,
-        "before": None if before is None else before.version,
+    decided = Override(
+        model_name=name,
+        version=chosen.version,
+        model_digest=chosen.model_digest,
+        evaluate=chosen.receipt,
+        before=None if before is None else before.version,
         # Two decisions of the same words are two records, and their order can be told.
-        "previous": last,
-        "by": by.strip(),
-        "reason": reason.strip(),
-    }
-    if last is not None and Override.from_dict(record) == replace(overrides[last], previous=last):
+        previous=last,
+        by=by.strip(),
+        reason=reason.strip(),
+    )
+    if last is not None and decided == replace(overrides[last], previous=last):
         # Written down, and the alias has not moved: this finishes it.
-        record["previous"] = overrides[last].previous
+        decided = overrides[last]
+    record = decided.to_dict()
     digest = digest_json(record)
     write_atomically(context.paths.lineage / f"{digest}.json", canonical_json(record))
     registry.set_alias(CHAMPION, chosen.version, override_tags(decision.reasons[0], digest))

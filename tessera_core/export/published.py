@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tessera_core.errors import RecordError
 from tessera_core.records.code import closure_digest
 from tessera_core.records.files import digest_file
-from tessera_core.records.lineage import read_lineage
+from tessera_core.records.lineage import receipts_of
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.sharing import share_outputs
@@ -56,13 +56,13 @@ def _vouched(name: str, config: PlatformConfig, paths: Paths) -> set[str]:
         return set()
     standing_on, code = Receipt.read(ingest).digest, closure_digest(STAGE)
     return {
-        output["sha256"]
-        for receipt in read_lineage(paths.lineage).of_stage("export").values()
-        if receipt["facts"].get("export") == name
-        and receipt["code"]["closure"] == code
-        and receipt["config"] == {"export": config.section("export")}
-        and receipt["upstream"].get("ingest") == standing_on
-        for output in receipt["outputs"]
+        output.sha256
+        for receipt in receipts_of("export", paths.lineage).values()
+        if receipt.facts.get("export") == name
+        and receipt.code.closure == code
+        and receipt.config == {"export": config.section("export")}
+        and receipt.upstream.get("ingest") == standing_on
+        for output in receipt.outputs
     }
 
 

@@ -1,15 +1,12 @@
 """Content by digest in a checkout: workspaces first, then the lineage, then DVC's cache."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from tessera_core.records.files import digest_file
+from tessera_core.records.files import FileDigest, digest_file
 from tessera_core.records.paths import Paths
-
-Entry = Mapping[str, Any]
-"""A file as manifests and receipts list it: path, sha256, md5, size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +29,7 @@ class Contents:
             workspaces=tuple(paths.workspaces()), lineage=paths.lineage, dvc_cache=paths.dvc_cache
         )
 
-    def copies(self, entry: Entry, path: str) -> Iterator[Path]:
+    def copies(self, entry: FileDigest, path: str) -> Iterator[Path]:
         """Yield files that may have this content; only their size was compared.
 
         Args:
@@ -41,16 +38,16 @@ class Contents:
         """
         candidates = (
             *(workspace / path for workspace in self.workspaces),
-            self.lineage / f"{entry['sha256']}.json",
-            self.dvc_cache / entry["md5"][:2] / entry["md5"][2:],
+            self.lineage / f"{entry.sha256}.json",
+            self.dvc_cache / entry.md5[:2] / entry.md5[2:],
         )
         for candidate in candidates:
-            if candidate.is_file() and candidate.stat().st_size == entry["size"]:
+            if candidate.is_file() and candidate.stat().st_size == entry.size:
                 yield candidate
 
-    def find(self, entry: Entry, path: str) -> Path | None:
+    def find(self, entry: FileDigest, path: str) -> Path | None:
         """Return a file with exactly this content, or None when all copies are gone or changed."""
         for candidate in self.copies(entry, path):
-            if digest_file(candidate, candidate.parent).sha256 == entry["sha256"]:
+            if digest_file(candidate, candidate.parent).sha256 == entry.sha256:
                 return candidate
         return None

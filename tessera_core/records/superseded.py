@@ -5,6 +5,7 @@ whether a receipt or an export was recalled, and the artifact itself stays byte 
 manifest says.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import Self
 
 from tessera_core.errors import RecordError
-from tessera_core.records.files import canonical_json, digest_json, read_json, write_atomically
+from tessera_core.records.files import (
+    canonical_json,
+    digest_json,
+    parse_json,
+    read_json,
+    write_atomically,
+)
+from tessera_core.records.lineage import stored_files
 
 KIND = "superseded"
 FOLDER = "superseded"
@@ -98,6 +106,17 @@ def reasons_on(lineage: Path, digest: str) -> str:
         RecordError: A stamp was changed.
     """
     return "; ".join(sorted({stamp.reason for stamp in _stamps_on(lineage, digest)}))
+
+
+def stamps_of(lineage: Path) -> set[str]:
+    """Return the names of all stamps that recalls have made, there or not."""
+    found: set[str] = set()
+    for stored in stored_files(lineage, f'"kind":"{STAMPED}"'.encode()):
+        with contextlib.suppress(KeyError, TypeError, RecordError):
+            if stored.is_intact:
+                record = parse_json(stored.content, stored.path)
+                found |= {str(name) for name in record["stamps"]}
+    return found
 
 
 def _stamps_on(lineage: Path, digest: str) -> list[Superseded]:

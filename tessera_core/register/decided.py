@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tessera_core.errors import RecordError
 from tessera_core.records.files import canonical_json, digest_json, parse_json, write_atomically
-from tessera_core.records.lineage import intact_files
+from tessera_core.records.lineage import stored_files
 from tessera_core.register.gate import CHAMPION
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ def read_decided(model_name: str, lineage: Path) -> Decided:
     """Return what the lineage knows of a model; records that do not hash to their name do not."""
     numbers: dict[str, set[str]] = defaultdict(set)
     decisions, told = {}, set()
-    for path, content in intact_files(lineage, NAME_MARK):
-        record = parse_json(content, path)
+    for stored in stored_files(lineage, NAME_MARK):
+        if not stored.is_intact:
+            continue
+        record = parse_json(stored.content, stored.path)
         if not isinstance(record, dict):
             continue
         facts = record.get("facts") if record.get("stage") == "register" else record
@@ -60,7 +62,7 @@ def read_decided(model_name: str, lineage: Path) -> Decided:
         for version, digest in _numbered(facts):
             numbers[version].add(digest)
         if record.get("kind") == KIND:
-            decisions[path.stem] = record
+            decisions[stored.path.stem] = record
         elif "decision" in facts:
             told.add(_content({**facts, **_scored(facts["candidate"])}))
     return Decided(numbers=numbers, decisions=decisions, told=frozenset(told))

@@ -18,6 +18,7 @@ from tessera_core.records.evaluation import (
     SCORED,
 )
 from tessera_core.records.files import read_json
+from tessera_core.records.lineage import read_receipt
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import DIGITS_OF_NAME, Paths
 from tessera_core.records.receipt import Receipt
@@ -157,13 +158,10 @@ def broken_links(receipt: Receipt, lineage: Path) -> list[str]:
 
 def _archived(digest: str | None, lineage: Path) -> Receipt | None:
     """Return a receipt of the lineage whose content has the digest in its name, or None."""
-    if not digest:
-        return None
     try:
-        receipt = Receipt.read(lineage / f"{digest}.json")
+        return read_receipt(digest or "", lineage)
     except RecordError:
         return None
-    return receipt if receipt.digest == digest else None
 
 
 def _read_folder(folder: Path, name: str) -> dict[str, Any]:

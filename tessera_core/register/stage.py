@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tessera_core.errors import InputError, RecordError
 from tessera_core.records.evaluation import is_unscored
 from tessera_core.records.files import FileDigest, atomic_folder, read_json, write_json
+from tessera_core.records.lineage import read_receipt
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tessera_core.records.outcome import Outcome
 from tessera_core.records.receipt import Receipt
 from tessera_core.register.card import render_card
 from tessera_core.register.decided import (
+    Decided,
     find_decision,
     overtaken,
     read_decided,
@@ -110,8 +112,8 @@ class _Seen:
     known: RegisteredModel | None
     """The version that this model is already."""
 
-    decided: Mapping[str, dict[str, Any]]
-    """Earlier decisions, as ``read_decided`` returns them."""
+    decided: Decided
+    """What the lineage knows of the model."""
 
 
 def _look(config: PlatformConfig, paths: Paths, registry: ModelRegistry) -> _Seen:
@@ -268,7 +270,7 @@ def version_tags(
 
 def _archived(version: RegisteredModel, paths: Paths) -> Receipt:
     """Return the evaluate receipt that a version was registered with."""
-    return Receipt.read(paths.lineage / f"{version.receipt}.json")
+    return read_receipt(version.receipt, paths.lineage)
 
 
 def _is_first_score(version: RegisteredModel, evaluate: Receipt, paths: Paths) -> bool:

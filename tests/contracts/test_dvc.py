@@ -9,7 +9,7 @@ import yaml
 
 from tessera_core.config import PlatformConfig
 from tessera_core.records.code import closure_files
-from tessera_core.stages import STAGES
+from tessera_core.records.cycle import STAGES
 
 NAMES = ("ingest", "quality", "shuffle", "pretrain", "evaluate", "register", "export", "audit")
 

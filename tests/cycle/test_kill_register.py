@@ -15,7 +15,7 @@ from flows.services.auditing import registry_findings
 from tessera_core.config import PlatformConfig
 from tessera_core.lineage.audit.decisions import check_overrides
 from tessera_core.lineage.audit.evidence import Evidence
-from tessera_core.lineage.audit.lineage import receipts_of
+from tessera_core.records.lineage import receipts_of
 from tessera_core.records.paths import Paths
 from tests.cycle.killable_register import NAME, UNDISTURBED, settings_of
 

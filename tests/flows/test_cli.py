@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import STAGE_HELP, main
-from tessera_core.stages import STAGES
+from tessera_core.records.cycle import STAGES
 
 
 def test_every_stage_has_a_command() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.services.registry_history import read_lineage, standings
+from flows.services.registry_history import read_history, standings
 from tests.flows.told import Told
 
 
@@ -107,7 +107,7 @@ def test_the_last_decision_is_found_without_any_clock(told: Told, events, expect
             _, version, seed, before = event
             told.override(seed, version, before, f"Ann {number}")
 
-    [standing] = standings(read_lineage(told.paths(0)))
+    [standing] = standings(read_history(told.paths(0)))
 
     assert standing.aliases == expected
     assert standing.is_certain
@@ -118,7 +118,7 @@ def test_reasons_and_overrides_are_those_of_the_last_word_on_each_version(told: 
     told.decide(2, 2, "champion", (2, 2), "better", compared=True)
     digest = told.override(1, 1, 2, "Ann")
 
-    [standing] = standings(read_lineage(told.paths(0)))
+    [standing] = standings(read_history(told.paths(0)))
 
     assert standing.tags["2"] == {"tessera.reasons": "better"}
     assert standing.tags["1"] == {
@@ -132,7 +132,7 @@ def test_decisions_that_cannot_follow_each_other_are_told_as_uncertain(told: Tol
     told.decide(1, 1, "champion", (1, 1), "first")
     told.override(2, 2, 3, "Ann")
 
-    [standing] = standings(read_lineage(told.paths(0)))
+    [standing] = standings(read_history(told.paths(0)))
 
     assert not standing.is_certain
 
@@ -146,11 +146,11 @@ def test_a_receipt_that_does_not_hash_to_its_name_is_not_believed(told: Told) ->
     ):
         path.write_bytes(path.read_bytes().replace(b"better", b"bitter"))
 
-    lineage = read_lineage(told.paths(0))
+    history = read_history(told.paths(0))
 
-    [standing] = standings(lineage)
+    [standing] = standings(history)
     assert standing.aliases == {"champion": "1"}
-    assert lineage.damaged == (
+    assert history.damaged == (
         f"data/lineage/{digest}.json",
         "data/runs/seed2/data/receipts/register.json",
     )

@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from flows.adapters.registry import MlflowRegistry
 from flows.adapters.tracking import open_run
 from flows.context import load_context
-from tessera_core.lineage.audit.lineage import last_override, overrides_of
 from tessera_core.records.files import digest_json, write_atomically
 from tessera_core.records.manifest import Manifest
+from tessera_core.records.overrides import last_override, overrides_of
 
 pytestmark = pytest.mark.timeout(180)
 

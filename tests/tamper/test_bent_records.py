@@ -13,8 +13,8 @@ import pytest
 
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import RecordError, TesseraError
+from tessera_core.lineage.attest.attested import find_attested
 from tessera_core.lineage.attest.folder import write_attestations
-from tessera_core.lineage.attest.subject import find_subject as find_attested
 from tessera_core.lineage.audit.chain import verify_chain
 from tessera_core.lineage.audit.pixel import audit_pixel
 from tessera_core.lineage.audit.pixel_text import write_pixel

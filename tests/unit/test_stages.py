@@ -9,10 +9,11 @@ import torch
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import InputError, RecordError
 from tessera_core.ports import OFFLINE
+from tessera_core.records.cycle import STAGES
 from tessera_core.records.files import digest_file
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.receipt import Receipt, write_receipt
-from tessera_core.stages import STAGES, outputs_intact, run_stage
+from tessera_core.stages import outputs_intact, run_stage
 from tests.unit.chain import TINY_OVERRIDES, ingest_by_hand, record
 from tests.unit.register.built import Workshop
 

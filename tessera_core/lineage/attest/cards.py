@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tessera_core.lineage.attest.subject import Subject
+from tessera_core.lineage.attest.attested import Attested
 from tessera_core.records.files import FileDigest
 from tessera_core.register.card import SIMULATED, render_card
 from tessera_core.register.gate import CHAMPION, Decision
@@ -25,7 +25,7 @@ NOT_FOR: Final = (
 )
 
 
-def render_model_card(subject: Subject) -> str:
+def render_model_card(subject: Attested) -> str:
     """Return the registered card, with uses, limits, training and provenance added."""
     pretrain, evaluate = subject.stage("pretrain"), subject.stage("evaluate")
     card = render_card(
@@ -53,7 +53,7 @@ def render_model_card(subject: Subject) -> str:
     return f"{card}\n" + "\n".join(lines)
 
 
-def render_datasheet(subject: Subject) -> str:
+def render_datasheet(subject: Attested) -> str:
     """Return the datasheet of the sample set, by the questions of Gebru et al. (2021)."""
     ingest, quality = subject.stage("ingest"), subject.stage("quality")
     shuffle = subject.stage("shuffle")
@@ -125,7 +125,7 @@ def render_datasheet(subject: Subject) -> str:
     return "\n".join(lines)
 
 
-def decision_of(subject: Subject) -> Decision:
+def decision_of(subject: Attested) -> Decision:
     """Return what the gate decided about the version when it was registered."""
     if subject.registered is None:
         return Decision(alias=CHAMPION, reasons=("the lineage knows it as champion only",))
@@ -133,7 +133,7 @@ def decision_of(subject: Subject) -> Decision:
     return Decision(alias=decision.get("alias", ""), reasons=tuple(decision.get("reasons", ())))
 
 
-def licence_of(subject: Subject) -> tuple[str, str]:
+def licence_of(subject: Attested) -> tuple[str, str]:
     """Return name and address of the terms that the samples stand under."""
     if subject.simulated:
         return "MIT, simulated by this software", "https://spdx.org/licenses/MIT.html"
@@ -143,7 +143,7 @@ def licence_of(subject: Subject) -> tuple[str, str]:
     )
 
 
-def headline_rows(subject: Subject) -> list[tuple[str, str, str, Mapping[str, float]]]:
+def headline_rows(subject: Attested) -> list[tuple[str, str, str, Mapping[str, float]]]:
     """Return task, head, metric and value of every score of this model, not of baselines."""
     return [
         (task, model, metric, value)
@@ -172,7 +172,7 @@ def _settings(config: Mapping[str, Any]) -> list[str]:
     return ["| setting | value |", "|---|---|", *rows]
 
 
-def _provenance(subject: Subject) -> list[str]:
+def _provenance(subject: Attested) -> list[str]:
     rows = [
         f"| {receipt.stage} | `{digest}` | `{receipt.code.commit}`"
         f"{' (changed since)' * receipt.code.dirty} |"

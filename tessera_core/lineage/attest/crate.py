@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tessera_core.errors import RecordError
+from tessera_core.lineage.attest.attested import Attested
 from tessera_core.lineage.attest.intoto import BUILDER_ID
-from tessera_core.lineage.attest.subject import Subject
 from tessera_core.lineage.audit.certificate import HTML_NAME, JSON_NAME
 from tessera_core.records.evaluation import UNSCORED, is_unscored
 from tessera_core.records.files import digest_file
@@ -28,7 +28,7 @@ EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 Json = dict[str, Any]
 
 
-def write_crate(subject: Subject, paths: Paths, times: Mapping[str, str]) -> bytes:
+def write_crate(subject: Attested, paths: Paths, times: Mapping[str, str]) -> bytes:
     """Return the zip.
 
     Args:
@@ -55,7 +55,7 @@ def receipt_name(stage: str, digest: str) -> str:
     return f"receipts/{stage}-{digest[:DIGITS_OF_NAME]}.json"
 
 
-def _files(subject: Subject, paths: Paths) -> dict[str, bytes]:
+def _files(subject: Attested, paths: Paths) -> dict[str, bytes]:
     """Return the content of the crate but its metadata, by name."""
     files = {
         receipt_name(receipt.stage, digest): receipt.to_bytes()
@@ -69,7 +69,7 @@ def _files(subject: Subject, paths: Paths) -> dict[str, bytes]:
     return {**files, PARAMS_NAME: _pretty(settings), **_certificate(subject, paths)}
 
 
-def _certificate(subject: Subject, paths: Paths) -> dict[str, bytes]:
+def _certificate(subject: Attested, paths: Paths) -> dict[str, bytes]:
     """Return the certificate where the last audit was of this export and is as it was written."""
     if not (paths.audit / MANIFEST_NAME).is_file():
         return {}
@@ -90,7 +90,7 @@ def _certificate(subject: Subject, paths: Paths) -> dict[str, bytes]:
     }
 
 
-def _graph(subject: Subject, files: Mapping[str, bytes], times: Mapping[str, str]) -> list[Json]:
+def _graph(subject: Attested, files: Mapping[str, bytes], times: Mapping[str, str]) -> list[Json]:
     latest = max(times[commit] for commit in subject.commits)
     actions = [_action(subject, digest, times) for digest in subject.receipts]
     what = "export" if subject.is_export else "model"
@@ -134,7 +134,7 @@ def _graph(subject: Subject, files: Mapping[str, bytes], times: Mapping[str, str
     ]
 
 
-def _action(subject: Subject, digest: str, times: Mapping[str, str]) -> Json:
+def _action(subject: Attested, digest: str, times: Mapping[str, str]) -> Json:
     """Return one stage run: earlier receipts and settings in, receipt and manifest out."""
     receipt = subject.receipts[digest]
     earlier = sorted(

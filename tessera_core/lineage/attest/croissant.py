@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from tessera_core.lineage.attest.attested import Attested
 from tessera_core.lineage.attest.cards import licence_of
-from tessera_core.lineage.attest.subject import Subject
 from tessera_core.records.samples import SAMPLES_NAME, SCENES_NAME
 from tessera_core.records.schema import SAMPLES, SCENES
 
@@ -58,7 +58,7 @@ COLUMNS: Final = {
 Json = dict[str, Any]
 
 
-def describe_samples(subject: Subject, times: Mapping[str, str]) -> Json:
+def describe_samples(subject: Attested, times: Mapping[str, str]) -> Json:
     """Return the metadata; paths in it are relative to the folder of the samples.
 
     Args:

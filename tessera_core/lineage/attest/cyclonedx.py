@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tessera_core.lineage.attest.attested import Attested
 from tessera_core.lineage.attest.cards import LIMITS, USERS, USES, headline_rows
-from tessera_core.lineage.attest.subject import Subject
 from tessera_core.records.evaluation import UNSCORED, is_unscored
 from tessera_core.records.files import FileDigest, digest_json
 
@@ -19,7 +19,7 @@ DATA: Final = {
 Json = dict[str, Any]
 
 
-def bill_of_materials(subject: Subject, versions: Mapping[str, str]) -> Json:
+def bill_of_materials(subject: Attested, versions: Mapping[str, str]) -> Json:
     """Return the ML-BOM of the subject's model.
 
     Args:
@@ -61,7 +61,7 @@ def bill_of_materials(subject: Subject, versions: Mapping[str, str]) -> Json:
     }
 
 
-def _model(subject: Subject) -> Json:
+def _model(subject: Attested) -> Json:
     facts, about = subject.stage("pretrain").facts, subject.manifests["model"].facts
     itself = subject.manifest_files["model"]
     architecture = (
@@ -112,7 +112,7 @@ def _model(subject: Subject) -> Json:
     }
 
 
-def _warning(subject: Subject) -> list[str]:
+def _warning(subject: Attested) -> list[str]:
     said = []
     if subject.simulated:
         said.append("Trained and scored on simulated scenes: the numbers prove the machinery only.")
@@ -121,7 +121,7 @@ def _warning(subject: Subject) -> list[str]:
     return said
 
 
-def _data(subject: Subject, kind: str) -> Json:
+def _data(subject: Attested, kind: str) -> Json:
     return {
         "type": "data",
         "bom-ref": kind,

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         Ed25519PublicKey,
     )
 
-    from tessera_core.lineage.attest.subject import Subject
+    from tessera_core.lineage.attest.attested import Attested
 
 KIND: Final = "attestations"
 BUNDLE_NAME: Final = "bundle.intoto.jsonl"
@@ -65,7 +65,7 @@ MEDIA: Final = {
 
 
 def write_attestations(
-    subject: Subject,
+    subject: Attested,
     paths: Paths,
     times: Mapping[str, str],
     versions: Mapping[str, str],
@@ -151,7 +151,7 @@ def verify_attestations(
 
 
 def _documents(
-    subject: Subject, paths: Paths, times: Mapping[str, str], versions: Mapping[str, str]
+    subject: Attested, paths: Paths, times: Mapping[str, str], versions: Mapping[str, str]
 ) -> tuple[dict[str, bytes], list[str]]:
     """Return every document but the statements by name, and which had to be left out."""
     documents = {
@@ -169,7 +169,7 @@ def _documents(
 
 
 def _statements(
-    subject: Subject, documents: Mapping[str, bytes], facts: Mapping[str, Any]
+    subject: Attested, documents: Mapping[str, bytes], facts: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """Return the statements by file name; that of references speaks of all other files."""
     provenance = {f"provenance-training{STATEMENT_END}": training_statement(subject)}

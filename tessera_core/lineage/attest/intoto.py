@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tessera_core.lineage.attest.subject import Subject
+from tessera_core.lineage.attest.attested import Attested
 from tessera_core.records.files import FileDigest
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.receipt import Receipt
@@ -18,7 +18,7 @@ BUILD_TYPE: Final = "urn:tessera:build:{}:v1"
 Json = dict[str, Any]
 
 
-def training_statement(subject: Subject) -> Json:
+def training_statement(subject: Attested) -> Json:
     """Return the provenance of the model: which settings, data and code made which files."""
     pretrain = subject.stage("pretrain")
     shards = subject.manifest_files["shards"]
@@ -37,7 +37,7 @@ def training_statement(subject: Subject) -> Json:
     )
 
 
-def export_statement(subject: Subject) -> Json:
+def export_statement(subject: Attested) -> Json:
     """Return the provenance of an export: which model and samples made which files."""
     export = subject.stage("export")
     model = subject.manifests["model"]
@@ -53,7 +53,7 @@ def export_statement(subject: Subject) -> Json:
 
 
 def reference_statement(
-    subject: Subject, documents: Mapping[str, tuple[str, str]], facts: Mapping[str, Any]
+    subject: Attested, documents: Mapping[str, tuple[str, str]], facts: Mapping[str, Any]
 ) -> Json:
     """Return the statement that binds all other documents to the subject.
 
@@ -120,7 +120,7 @@ def _named(file: FileDigest, folder: str = "") -> Json:
     return {"name": f"{folder}{file.path}", "digest": {"sha256": file.sha256}}
 
 
-def _receipts(subject: Subject, stages: tuple[str, ...]) -> list[Json]:
+def _receipts(subject: Attested, stages: tuple[str, ...]) -> list[Json]:
     return [_receipt(stage, subject.training[stage]) for stage in stages]
 
 

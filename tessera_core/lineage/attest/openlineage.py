@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tessera_core.lineage.attest.attested import Attested
 from tessera_core.lineage.attest.intoto import BUILDER_ID
-from tessera_core.lineage.attest.subject import Subject
 from tessera_core.records.files import digest_json
 from tessera_core.records.receipt import Receipt
 from tessera_core.records.schema import SAMPLES
@@ -21,7 +21,7 @@ NAMESPACE: Final = "tessera"
 Json = dict[str, Any]
 
 
-def run_events(subject: Subject, times: Mapping[str, str]) -> list[Json]:
+def run_events(subject: Attested, times: Mapping[str, str]) -> list[Json]:
     """Return START and COMPLETE of each stage run, in the order of the stages.
 
     Args:
@@ -56,7 +56,7 @@ def run_id(digest: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"urn:sha256:{digest}"))
 
 
-def _inputs(subject: Subject, receipt: Receipt) -> list[Json]:
+def _inputs(subject: Attested, receipt: Receipt) -> list[Json]:
     """Return what a stage read: outputs of earlier stages, and its files from outside."""
     datasets = []
     for digest in receipt.upstream.values():

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from tessera_core.lineage.audit.evidence import Evidence
-from tessera_core.lineage.audit.lineage import OVERRIDE_MARK, Override, overrides_of, receipts_of
 from tessera_core.lineage.audit.report import Finding, Grade
-from tessera_core.records.lineage import marked_files
+from tessera_core.records.lineage import receipts_of, stored_files
+from tessera_core.records.overrides import OVERRIDE_MARK, Override, overrides_of
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 
@@ -39,12 +39,13 @@ def check_overrides(
 
 
 def _damaged(evidence: Evidence, paths: Paths) -> Iterator[Finding]:
-    for path, _ in marked_files(paths.lineage, OVERRIDE_MARK):
-        if not evidence.holds(path, path.stem):
+    for stored in stored_files(paths.lineage, OVERRIDE_MARK):
+        if not evidence.holds(stored.path, stored.path.stem):
             yield _block(
-                evidence.name(path), "this decision of a person was changed: it does not hash to "
-                "its name", RESTORE_DECISION,
-            )  # fmt: skip
+                evidence.name(stored.path),
+                "this decision of a person was changed: it does not hash to its name",
+                RESTORE_DECISION,
+            )
 
 
 def _gaps(overrides: Mapping[str, Override], evidence: Evidence, paths: Paths) -> Iterator[Finding]:

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from tessera_core.errors import RecordError
 from tessera_core.lineage.audit.chain import UPSTREAM
-from tessera_core.lineage.audit.lineage import receipts_of
 from tessera_core.lineage.audit.outputs import RESTORE_LINEAGE
 from tessera_core.lineage.audit.pointers import edited
 from tessera_core.lineage.audit.report import Finding, Grade
 from tessera_core.records.dvc import folder_address
 from tessera_core.records.files import read_json
+from tessera_core.records.lineage import receipts_of
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.receipt import Receipt
 

@@ -16,7 +16,6 @@ import numpy as np
 from tessera_core.errors import InputError, RecordError
 from tessera_core.lineage.audit.chain import walk_chain
 from tessera_core.lineage.audit.checks import Chain
-from tessera_core.lineage.audit.lineage import overrides_of, receipts_of
 from tessera_core.lineage.audit.observations import Observation, read_observations, sample_names
 from tessera_core.lineage.audit.outputs import RESTORE_LINEAGE, Verified
 from tessera_core.lineage.audit.place import (
@@ -30,7 +29,9 @@ from tessera_core.lineage.audit.place import (
 from tessera_core.lineage.audit.report import AuditReport, Finding, Grade, in_order
 from tessera_core.lineage.audit.subject import Subject
 from tessera_core.records.files import read_json
+from tessera_core.records.lineage import receipts_of
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
+from tessera_core.records.overrides import overrides_of
 from tessera_core.records.receipt import Receipt
 
 MODEL_CONFIG: Final = "data/model/config.json"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tessera_core.lineage.audit.lineage import Override, last_override, overrides_of, receipts_of
 from tessera_core.lineage.audit.report import Finding, Grade
+from tessera_core.records.lineage import receipts_of
+from tessera_core.records.overrides import Override, last_override, overrides_of
 from tessera_core.records.receipt import Receipt
 
 # As register and promote write them; stated here too, since an audit does not ask what it audits.

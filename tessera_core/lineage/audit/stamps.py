@@ -5,11 +5,10 @@ from pathlib import Path
 
 from tessera_core.errors import RecordError
 from tessera_core.lineage.audit.evidence import Evidence
-from tessera_core.lineage.audit.lineage import stamps_of
 from tessera_core.lineage.audit.outputs import RESTORE_LINEAGE, Verified
 from tessera_core.lineage.audit.report import Finding, Grade
 from tessera_core.records.paths import Paths
-from tessera_core.records.superseded import FOLDER, Superseded, reasons_on, superseded_by
+from tessera_core.records.superseded import FOLDER, Superseded, reasons_on, stamps_of, superseded_by
 
 
 def check_stamps(chain: Mapping[str, Verified], evidence: Evidence, paths: Paths) -> list[Finding]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tessera_core.errors import InputError, did_you_mean
-from tessera_core.lineage.audit.lineage import receipts_of
 from tessera_core.records.files import digest_file
+from tessera_core.records.lineage import receipts_of
 from tessera_core.records.manifest import MANIFEST_NAME
 from tessera_core.records.paths import DIGITS_OF_NAME, Paths
 from tessera_core.records.receipt import Receipt

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from tessera_core.domain.backscatter import present_mask
 from tessera_core.domain.bands import NUM_S1
 from tessera_core.domain.scl import clear_mask
-from tessera_core.lineage.recall.subject import Days, TileYear
+from tessera_core.lineage.recall.recalled import Days, TileYear
 from tessera_core.records.samples import read_row_groups
 from tessera_core.records.schema import SAMPLES, SHARD
 

@@ -11,12 +11,12 @@ from tessera_core.lineage.recall.exposure import (
     tile_exposure,
     train_exposure,
 )
+from tessera_core.lineage.recall.recalled import Kind, Recalled, Samples, read_samples, resolve
 from tessera_core.lineage.recall.reruns import Plan, make_plan
-from tessera_core.lineage.recall.subject import Kind, Samples, Subject, read_samples, resolve
 from tessera_core.lineage.recall.trace import Trace, current_receipts, describe, trace
 from tessera_core.records.content import Contents
-from tessera_core.records.files import atomic_folder, digest_json, write_json
-from tessera_core.records.lineage import Lineage, Record, read_lineage
+from tessera_core.records.files import FileDigest, atomic_folder, digest_json, write_json
+from tessera_core.records.lineage import Lineage, read_lineage
 from tessera_core.records.paths import Paths
 from tessera_core.records.superseded import reasons_on
 
@@ -56,7 +56,7 @@ class Affected:
 class Recall:
     """The whole answer."""
 
-    subject: Subject
+    subject: Recalled
     """What is recalled."""
 
     affected: tuple[Affected, ...]
@@ -182,7 +182,7 @@ def _samples_row(world: _World, digest: str) -> Affected:
         "is_upper_bound": seen.shares_days,
     }
     return _row(
-        world, digest, "samples", ["scenes"], facts, [entry["sha256"] for entry in samples.pruned]
+        world, digest, "samples", ["scenes"], facts, [entry.sha256 for entry in samples.pruned]
     )
 
 
@@ -191,14 +191,14 @@ def _shards_row(
 ) -> Affected:
     """Return a row with the share of training d-pixels; equal shards are read once."""
     receipt = world.lineage.receipts[digest]
-    seen = world.found.ingests[receipt["upstream"]["ingest"]]
-    key = ",".join(sorted(output["sha256"] for output in receipt["outputs"]))
+    seen = world.found.ingests[receipt.upstream["ingest"]]
+    key = ",".join(sorted(output.sha256 for output in receipt.outputs))
     if key not in exposures:
         train = [
-            (entry, f"{folder}/{entry['path']}")
+            (entry, f"{folder}/{entry.path}")
             for folder, manifest in world.lineage.outputs(receipt)
-            for entry in manifest["files"]
-            if entry["path"].startswith("train-")
+            for entry in manifest.files
+            if entry.path.startswith("train-")
         ]
         files, pruned = _find_all(train, world.contents)
         whole = bool(train) and not pruned and seen.is_certain
@@ -217,15 +217,15 @@ def _model_row(
     exposures: Mapping[str, tuple[dict[str, Any], tuple[str, ...]]],
 ) -> Affected:
     receipt, found = world.lineage.receipts[digest], world.found
-    facts, pruned = exposures.get(receipt["upstream"].get("shuffle", ""), ({"train": None}, ()))
+    facts, pruned = exposures.get(receipt.upstream.get("shuffle", ""), ({"train": None}, ()))
     versions = sorted(name for name, pretrain in found.versions.items() if pretrain == digest)
-    facts = {**facts, "model_digest": receipt["facts"]["model_digest"], "versions": versions}
+    facts = {**facts, "model_digest": receipt.facts["model_digest"], "versions": versions}
     return _row(world, digest, "model", found.models[digest], facts, pruned)
 
 
 def _export_row(world: _World, digest: str) -> Affected:
     receipt, found = world.lineage.receipts[digest], world.found
-    ingest = receipt["upstream"]["ingest"]
+    ingest = receipt.upstream["ingest"]
     tiles: list[TileExposure] = []
     pruned: list[str] = []
     if ingest in found.ingests:
@@ -234,12 +234,12 @@ def _export_row(world: _World, digest: str) -> Affected:
             entry, path = files[place]
             file = world.contents.find(entry, path)
             if file is None:
-                pruned.append(entry["sha256"])
+                pruned.append(entry.sha256)
             else:
                 tiles.append(tile_exposure(file, place, days))
     facts = {
-        "manifest": receipt["outputs"][0]["sha256"],
-        "num_tiles": receipt["facts"]["num_tiles"],
+        "manifest": receipt.outputs[0].sha256,
+        "num_tiles": receipt.facts["num_tiles"],
         "tiles": [asdict(tile) for tile in tiles],
     }
     return _row(world, digest, "export", found.exports[digest], facts, pruned)
@@ -250,13 +250,13 @@ def _train_facts(exposure: TrainExposure) -> dict[str, Any]:
 
 
 def _find_all(
-    entries: Sequence[tuple[Record, str]], contents: Contents
+    entries: Sequence[tuple[FileDigest, str]], contents: Contents
 ) -> tuple[list[Path], tuple[str, ...]]:
     """Return where files are, and the digests of those that no copy is left of."""
     found = [(entry, contents.find(entry, path)) for entry, path in entries]
     return (
         [file for _, file in found if file is not None],
-        tuple(entry["sha256"] for entry, file in found if file is None),
+        tuple(entry.sha256 for entry, file in found if file is None),
     )
 
 

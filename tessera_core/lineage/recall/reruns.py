@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tessera_core.lineage.recall.trace import Trace
+from tessera_core.records.cycle import STAGES
 from tessera_core.records.lineage import Lineage
 from tessera_core.records.paths import Paths
 from tessera_core.records.superseded import superseded_by
 
-CYCLE: Final = (
-    "ingest", "quality", "shuffle", "pretrain", "evaluate", "register", "export", "audit",
-)  # fmt: skip
+CYCLE: Final = tuple(STAGES)
 """Each names its upstream by digest, so that new samples make all of them run."""
 
 
@@ -95,8 +94,8 @@ def make_plan(
 
 def exclusion(found: Trace, lineage: Lineage, receipts: Mapping[str, str]) -> list[str]:
     """Return ``ingest.exclude`` of a workspace's next run."""
-    ingest = lineage.receipts.get(receipts.get("ingest", ""), {})
-    before = ingest.get("config", {}).get("ingest", {}).get("exclude", [])
+    ingest = lineage.receipts.get(receipts.get("ingest", ""))
+    before = [] if ingest is None else ingest.config.get("ingest", {}).get("exclude", [])
     return sorted({*before, found.subject.name})
 
 
@@ -109,7 +108,8 @@ def _overrides(
     """Return how a workspace's settings, by its receipts, differ from params.yaml."""
     changed = {"ingest.exclude": exclusion(found, lineage, receipts)}
     for digest in receipts.values():
-        for section, values in lineage.receipts.get(digest, {}).get("config", {}).items():
+        receipt = lineage.receipts.get(digest)
+        for section, values in ({} if receipt is None else receipt.config).items():
             for name, value in values.items():
                 is_known = name in settings.get(section, {})
                 if is_known and settings[section][name] != value and name != "exclude":
@@ -122,15 +122,16 @@ def _reused(found: Trace, lineage: Lineage, receipts: Mapping[str, str]) -> tupl
     lines = []
     if ingest in found.ingests:
         seen = found.ingests[ingest]
-        tiles = lineage.receipts[ingest]["facts"].get("tiles", {})
+        tiles = lineage.receipts[ingest].facts.get("tiles", {})
         untouched = len(tiles) - len(seen.tiles)
         if seen.is_certain and untouched:
             lines.append(
                 f"{untouched} of {len(tiles)} tiles do not have it: their samples come out with "
                 "the same digest, and DVC stores them once"
             )
-    pretrain = lineage.receipts.get(receipts.get("pretrain", ""), {})
-    if pretrain.get("config", {}).get("pretrain", {}).get("imported") is not None:
+    pretrain = lineage.receipts.get(receipts.get("pretrain", ""))
+    settings = {} if pretrain is None else pretrain.config.get("pretrain", {})
+    if settings.get("imported") is not None:
         lines.append("the model is imported: pretrain copies it, nothing is trained")
     return tuple(lines)
 

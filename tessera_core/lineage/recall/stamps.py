@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from tessera_core.lineage.recall.recalled import read_samples
 from tessera_core.lineage.recall.report import Recall
-from tessera_core.lineage.recall.subject import read_samples
 from tessera_core.lineage.recall.trace import Trace, current_receipts, describe, trace
 from tessera_core.records.content import Contents
-from tessera_core.records.lineage import Lineage, Record, read_lineage
+from tessera_core.records.lineage import Lineage, read_lineage
 from tessera_core.records.paths import Paths
+from tessera_core.records.receipt import Receipt
 from tessera_core.records.superseded import Superseded, stamp_superseded
 
 STAMPED: Final = ("ingest", "shuffle", "pretrain", "export")
@@ -40,7 +41,7 @@ def stamp_recalled(
     stamps = []
     for digest in sorted(found.receipts):
         receipt = lineage.receipts[digest]
-        if receipt["stage"] not in STAMPED:
+        if receipt.stage not in STAMPED:
             continue
         replaced_by = _replacement(digest, receipt, current, new, lineage, after)
         for target, what in _targets(digest, receipt):
@@ -64,7 +65,7 @@ def stamp_recalled(
 
 def _replacement(
     digest: str,
-    receipt: Record,
+    receipt: Receipt,
     current: Mapping[str, Mapping[str, str]],
     new: Mapping[str, Mapping[str, str]],
     lineage: Lineage,
@@ -76,27 +77,27 @@ def _replacement(
     if not candidates:
         return ""
     held = new[candidates[0]]
-    if receipt["stage"] == "pretrain":
+    if receipt.stage == "pretrain":
         # What serves in its place, which need not be what was trained last.
-        served = lineage.receipts[held["register"]]["facts"]["champion_receipts"]
+        served = lineage.receipts[held["register"]].facts["champion_receipts"]
         replacement = served.get("pretrain", "")
     else:
-        replacement = held.get(receipt["stage"], "")
+        replacement = held.get(receipt.stage, "")
     return "" if replacement in after.receipts else str(replacement)
 
 
-def _targets(digest: str, receipt: Record) -> Iterator[tuple[str, str]]:
+def _targets(digest: str, receipt: Receipt) -> Iterator[tuple[str, str]]:
     """Yield the digests by which an artifact may be asked for."""
     what = describe(receipt)
-    yield digest, f"{receipt['stage']} receipt of {what}"
-    if receipt["stage"] == "export":
-        yield receipt["outputs"][0]["sha256"], what
-    if receipt["stage"] == "pretrain":
-        yield receipt["facts"]["model_digest"], what
+    yield digest, f"{receipt.stage} receipt of {what}"
+    if receipt.stage == "export":
+        yield receipt.outputs[0].sha256, what
+    if receipt.stage == "pretrain":
+        yield receipt.facts["model_digest"], what
 
 
-def _keeps(register: Record) -> str:
-    facts = register["facts"]
+def _keeps(register: Receipt) -> str:
+    facts = register.facts
     champion, candidate = facts["champion"], facts["candidate"]
     return (
         f"{facts['model_name']} version {champion['version']} has seen it and still serves: the "

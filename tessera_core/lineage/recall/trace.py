@@ -6,10 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 from tessera_core.errors import RecordError
-from tessera_core.lineage.recall.subject import Samples, Sighting, Subject, sight
+from tessera_core.lineage.recall.recalled import Recalled, Samples, Sighting, sight
 from tessera_core.records.files import digest_file, read_json
-from tessera_core.records.lineage import Lineage, Record
+from tessera_core.records.lineage import Lineage
 from tessera_core.records.paths import Paths
+from tessera_core.records.receipt import Receipt
 
 
 class Way(StrEnum):
@@ -29,7 +30,7 @@ class Way(StrEnum):
 class Trace:
     """The receipts that are affected, by digest."""
 
-    subject: Subject
+    subject: Recalled
     """What is recalled."""
 
     ingests: Mapping[str, Sighting]
@@ -60,7 +61,7 @@ class Trace:
 
 
 def trace(
-    subject: Subject, lineage: Lineage, samples: Mapping[str, Samples], paths: Paths
+    subject: Recalled, lineage: Lineage, samples: Mapping[str, Samples], paths: Paths
 ) -> Trace:
     """Follow the subject forward from every ingest run that saw it."""
     ingests, undecided = {}, []
@@ -72,13 +73,13 @@ def trace(
     shuffles = {
         digest
         for digest, receipt in lineage.of_stage("shuffle").items()
-        if receipt["upstream"].get("ingest") in ingests
+        if receipt.upstream.get("ingest") in ingests
     }
     models = _trained(lineage, shuffles, paths)
     evaluations = {
         digest
         for digest, receipt in lineage.of_stage("evaluate").items()
-        if {receipt["upstream"].get("ingest"), receipt["upstream"].get("pretrain")}
+        if {receipt.upstream.get("ingest"), receipt.upstream.get("pretrain")}
         & (ingests.keys() | models.keys())
     }
     return Trace(
@@ -97,17 +98,17 @@ def _trained(lineage: Lineage, shuffles: Iterable[str], paths: Paths) -> dict[st
     """Return the affected models; teaching and going on from a checkpoint pass it on."""
     pretrains = lineage.of_stage("pretrain")
     affected = set(shuffles)
-    shards = {r["facts"].get("shards"): r["upstream"].get("shuffle") for r in pretrains.values()}
+    shards = {r.facts.get("shards"): r.upstream.get("shuffle") for r in pretrains.values()}
     found: dict[str, tuple[Way, ...]] = {}
     while True:
-        known = {pretrains[digest]["facts"]["model_digest"] for digest in found}
+        known = {pretrains[digest].facts["model_digest"] for digest in found}
         grown = {}
         for digest, receipt in pretrains.items():
-            settings, facts = receipt["config"].get("pretrain", {}), receipt["facts"]
+            settings, facts = receipt.config.get("pretrain", {}), receipt.facts
             begun = shards.get(_continued(settings, paths)) in affected
             # An imported model stands on these shards by name only.
             is_own = settings.get("imported") is None
-            trained = is_own and (receipt["upstream"].get("shuffle") in affected or begun)
+            trained = is_own and (receipt.upstream.get("shuffle") in affected or begun)
             taught = facts.get("teacher") in known or (
                 not is_own and facts["model_digest"] in known
             )
@@ -123,7 +124,7 @@ def _versions(lineage: Lineage, models: Mapping[str, Any]) -> dict[str, str]:
     """Return the affected versions, candidates and champions, each with its pretrain receipt."""
     found = {}
     for receipt in lineage.of_stage("register").values():
-        facts = receipt["facts"]
+        facts = receipt.facts
         name = facts.get("model_name")
         for one in (facts.get("candidate") or {}, facts.get("champion") or {}):
             if one.get("pretrain") in models and "version" in one:
@@ -147,10 +148,11 @@ def _exported(
     """Return the affected exports; the model is the champion's, not the candidate's beside it."""
     found = {}
     for digest, receipt in lineage.of_stage("export").items():
-        register = lineage.receipts.get(receipt["upstream"].get("register", ""), {})
-        champion = (register.get("facts", {}).get("champion") or {}).get("pretrain")
+        register = lineage.receipts.get(receipt.upstream.get("register", ""))
+        facts = {} if register is None else register.facts
+        champion = (facts.get("champion") or {}).get("pretrain")
         holds = {
-            Way.SCENES: receipt["upstream"].get("ingest") in ingests,
+            Way.SCENES: receipt.upstream.get("ingest") in ingests,
             Way.TRAINING: champion in models,
         }
         if any(holds.values()):
@@ -171,10 +173,10 @@ def current_receipts(paths: Paths) -> dict[str, dict[str, str]]:
     return found
 
 
-def describe(receipt: Record) -> str:
+def describe(receipt: Receipt) -> str:
     """Return what people call the outcome of a stage."""
-    facts = receipt["facts"]
-    match receipt["stage"]:
+    facts = receipt.facts
+    match receipt.stage:
         case "export":
             return f"export {facts['export']}"
         case "pretrain":

@@ -7,13 +7,15 @@ from types import MappingProxyType
 from typing import Final
 
 from tessera_core.errors import RecordError
+from tessera_core.records.cycle import STAGES
+from tessera_core.records.lineage import read_lineage
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 
-REPLAYED: Final = ("ingest", "quality", "shuffle", "pretrain", "evaluate", "export")
-"""Stages that can run again, in their order; register moves an alias and cannot."""
-
 REGISTER: Final = "register"
+
+REPLAYED: Final = tuple(name for name in STAGES if name not in (REGISTER, "audit"))
+"""Stages that can run again, in their order; register moves an alias and cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ def find_recorded(model_digest: str, paths: Paths) -> Recorded:
         RecordError: No pretrain receipt in the lineage made this model, or one it stands on is
             gone or was changed.
     """
-    receipts = read_lineage(paths)
+    receipts = read_lineage(paths.lineage).receipts
     trained = _of(receipts, "pretrain", lambda one: one.facts.get("model_digest") == model_digest)
     if not trained:
         raise RecordError(
@@ -71,19 +73,6 @@ def find_recorded(model_digest: str, paths: Paths) -> Recorded:
         stages=MappingProxyType(stages),
         receipts=MappingProxyType(receipts),
     )
-
-
-def read_lineage(paths: Paths) -> dict[str, Receipt]:
-    """Return every receipt of the lineage that hashes to its name, by digest."""
-    receipts = {}
-    for path in sorted(paths.lineage.glob("*.json")):
-        if hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
-            continue  # a changed receipt is none: whoever stands on it will miss it
-        try:
-            receipts[path.stem] = Receipt.read(path)
-        except RecordError:
-            continue  # a manifest, or a set of versions
-    return receipts
 
 
 def _of(

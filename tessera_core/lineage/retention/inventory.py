@@ -61,7 +61,7 @@ class Checkout:
     def sources(self) -> set[str]:
         """Return the files that receipts name as sources, relative to the checkout."""
         receipts = self.lineage.receipts.values()
-        return {source["path"] for receipt in receipts for source in receipt["sources"]}
+        return {source.path for receipt in receipts for source in receipt.sources}
 
     def item(self, path: Path, reason: str) -> Item:
         """Return a folder or file with its size."""
@@ -86,7 +86,7 @@ def look_at(paths: Paths) -> Checkout:
                 else "it holds no receipt; run `tessera retrain`, or restore it"
             )
         )
-    starts = [d for d, receipt in lineage.receipts.items() if receipt["stage"] in RELEASES]
+    starts = [d for d, receipt in lineage.receipts.items() if receipt.stage in RELEASES]
     return Checkout(paths=paths, lineage=lineage, released=frozenset(lineage.behind(starts)))
 
 
@@ -114,13 +114,14 @@ def staying(checkout: Checkout) -> Iterator[Item]:
     for workspace in paths.workspaces():
         for receipt_file in sorted((workspace / "data" / "receipts").glob("*.json")):
             digest = digest_file(receipt_file, workspace).sha256
-            for output in lineage.receipts.get(digest, {}).get("outputs", ()):
-                place = workspace / output["path"]
+            receipt = lineage.receipts.get(digest)
+            for output in () if receipt is None else receipt.outputs:
+                place = workspace / output.path
                 place = place.parent if place.name == "manifest.json" else place
                 if place.exists():
                     yield checkout.item(place, f"named by {_label(checkout, digest)}")
     for digest, receipt in lineage.of_stage("export").items():
-        folder = paths.root / str(receipt["outputs"][0]["path"]).rpartition("/")[0]
+        folder = paths.root / receipt.outputs[0].path.rpartition("/")[0]
         if folder.is_dir():
             yield checkout.item(folder, f"published: named by {_label(checkout, digest)}")
     yield checkout.item(paths.lineage, "every receipt, manifest and stamp; it only grows")
@@ -132,5 +133,5 @@ def staying(checkout: Checkout) -> Iterator[Item]:
 def _label(checkout: Checkout, digest: str) -> str:
     """Return what a receipt is and which releases stand on it."""
     receipt = checkout.lineage.receipts[digest]
-    label = f"{receipt['stage']} receipt {digest[:12]}"
+    label = f"{receipt.stage} receipt {digest[:12]}"
     return f"{label}, behind a version or export" if digest in checkout.released else label

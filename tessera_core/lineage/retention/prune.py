@@ -16,7 +16,7 @@ from tessera_core.lineage.retention.inventory import (
     look_at,
     staying,
 )
-from tessera_core.records.content import Contents, Entry
+from tessera_core.records.content import Contents
 from tessera_core.records.files import digest_file, read_json, storage_errors
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
@@ -93,7 +93,7 @@ def _caches(checkout: Checkout) -> Iterator[Item]:
 def _checkpoints(checkout: Checkout) -> Iterator[tuple[Item, bool]]:
     """Yield every run's checkpoints and whether they may go."""
     finished = [
-        (receipt["facts"].get("shards"), receipt["config"].get("pretrain", {}))
+        (receipt.facts.get("shards"), receipt.config.get("pretrain", {}))
         for receipt in checkout.lineage.of_stage("pretrain").values()
     ]
     sources = checkout.sources
@@ -130,11 +130,11 @@ def _evaluations(checkout: Checkout) -> Iterator[tuple[Item, bool]]:
     """Yield evaluations and comparisons that stand beside the stages, and whether they may go."""
     receipts = checkout.lineage.receipts
     named = {
-        digest: f"{receipt['stage']} receipt {name[:12]}"
+        digest: f"{receipt.stage} receipt {name[:12]}"
         for name, receipt in receipts.items()
         for digest in (
-            *(output["sha256"] for output in receipt["outputs"]),
-            *(receipt["facts"].get("evidence") or {}).values(),
+            *(output.sha256 for output in receipt.outputs),
+            *(receipt.facts.get("evidence") or {}).values(),
         )
     }
     for folder in sorted((checkout.paths.root / "data").glob("evaluations/*/")) + sorted(
@@ -207,21 +207,14 @@ def _was_refused(workspace: Path) -> bool:
 
 def _only_here(workspace: Path, others: Contents, checkout: Checkout) -> str | None:
     """Return what a released receipt names and only this workspace has; None when nothing."""
+    lineage = checkout.lineage
     for digest in sorted(checkout.released):
-        for entry, path in _named(checkout, digest):
+        for entry, path in lineage.files(lineage.receipts[digest]):
             place = workspace / path
-            is_likely = place.is_file() and place.stat().st_size == entry["size"]
+            is_likely = place.is_file() and place.stat().st_size == entry.size
             if is_likely and others.find(entry, path) is None:
                 return f"{path}, which receipt {digest[:12]} names"
     return None
-
-
-def _named(checkout: Checkout, digest: str) -> Iterator[tuple[Entry, str]]:
-    """Yield every file that a receipt names, itself or through its manifests."""
-    receipt = checkout.lineage.receipts[digest]
-    yield from ((output, output["path"]) for output in receipt["outputs"])
-    for folder, manifest in checkout.lineage.outputs(receipt):
-        yield from ((entry, f"{folder}/{entry['path']}") for entry in manifest["files"])
 
 
 def _dvc_objects(checkout: Checkout) -> tuple[list[Item], list[Item]]:
@@ -233,14 +226,12 @@ def _dvc_objects(checkout: Checkout) -> tuple[list[Item], list[Item]]:
         if path.is_file() and not path.is_symlink()
     }
     wanted = _pointed_at(checkout.paths) | {
-        entry["md5"]
-        for digest in checkout.lineage.receipts
-        for entry, _ in _named(checkout, digest)
+        entry.md5
+        for receipt in checkout.lineage.receipts.values()
+        for entry, _ in checkout.lineage.files(receipt)
     }
     wanted |= {
-        entry["md5"]
-        for manifest in checkout.lineage.manifests.values()
-        for entry in manifest["files"]
+        entry.md5 for manifest in checkout.lineage.manifests.values() for entry in manifest.files
     }
     for name, path in objects.items():
         if name.endswith(DIRECTORY):

@@ -17,7 +17,7 @@ from tessera_core.records.code import (
     environment_versions,
     meaning_of,
 )
-from tessera_core.stages import STAGES
+from tessera_core.records.cycle import STAGES
 
 PRINT_VERSION = """
 import json, sys

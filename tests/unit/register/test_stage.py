@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tessera_core.errors import InputError, RecordError, TesseraError
+from tessera_core.errors import InputError, RecordError
 from tessera_core.model.artifact import load_artifact
 from tessera_core.ports import OFFLINE
 from tessera_core.records.manifest import Manifest, find_differences
@@ -346,13 +346,19 @@ def test_a_damaged_model_is_refused_before_the_registry_hears_of_it(first):
     assert first.registry.aliases == {"champion": "1"}
 
 
-def test_a_champion_whose_receipt_is_not_in_the_lineage_is_refused(first):
+@pytest.mark.parametrize("fate", ["lost", "changed"])
+def test_a_champion_whose_receipt_the_lineage_cannot_vouch_for_is_refused(first, fate):
     receipt = first.registry.champion().receipt
-    (first.paths.lineage / f"{receipt}.json").unlink()
+    path = first.paths.lineage / f"{receipt}.json"
+    content = path.read_bytes()
+    path.unlink()
+    if fate == "changed":
+        path.write_bytes(content.replace(b'"simulated":true', b'"simulated":false'))
+        assert path.read_bytes() != content
     first.train(seed=2)
     first.evaluate(accuracy=0.97)
 
-    with pytest.raises(TesseraError, match=f"cannot read .*{receipt}"):
+    with pytest.raises(RecordError, match=f"{fate}.*tessera audit"):
         register(first)
 
     assert first.registry.aliases == {"champion": "1"}

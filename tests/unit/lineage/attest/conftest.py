@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tessera_core.lineage.attest.attested import find_attested
 from tessera_core.lineage.attest.folder import write_attestations
-from tessera_core.lineage.attest.subject import find_subject
 from tessera_core.records.files import digest_json
 from tests.unit.lineage.attest.built import EXPORT, TIMES, VERSIONS, World
 
@@ -27,7 +27,7 @@ def key() -> Ed25519PrivateKey:
 
 @pytest.fixture
 def subject(world):
-    return find_subject(EXPORT, world.paths)
+    return find_attested(EXPORT, world.paths)
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tessera_core.errors import GateError, RecordError
+from tessera_core.lineage.attest.attested import find_attested
 from tessera_core.lineage.attest.folder import (
     BUNDLE_NAME,
     REFERENCES_NAME,
     verify_attestations,
     write_attestations,
 )
-from tessera_core.lineage.attest.subject import find_subject
 from tessera_core.records.files import canonical_json, digest_file, read_json, write_json
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest, find_differences, write_manifest
 from tests.unit.lineage.attest.built import EXPORT, TIMES, VERSIONS
@@ -188,10 +188,10 @@ def test_without_the_time_of_a_commit_what_needs_one_is_left_out(world, subject,
 
 
 def test_the_current_workspace_decides_nothing_about_a_version(world, key):
-    before = write_attestations(find_subject("1", world.paths), world.paths, TIMES, VERSIONS, key)
+    before = write_attestations(find_attested("1", world.paths), world.paths, TIMES, VERSIONS, key)
     names = {file.name: digest_file(file, before).sha256 for file in before.iterdir()}
     world.version("3")
 
-    after = write_attestations(find_subject("1", world.paths), world.paths, TIMES, VERSIONS, key)
+    after = write_attestations(find_attested("1", world.paths), world.paths, TIMES, VERSIONS, key)
 
     assert {file.name: digest_file(file, after).sha256 for file in after.iterdir()} == names

@@ -8,13 +8,13 @@ import zipfile
 
 import pytest
 
+from tessera_core.lineage.attest.attested import find_attested
 from tessera_core.lineage.attest.cards import render_datasheet, render_model_card
 from tessera_core.lineage.attest.crate import write_crate
 from tessera_core.lineage.attest.croissant import CONTEXT, describe_samples
 from tessera_core.lineage.attest.cyclonedx import bill_of_materials
 from tessera_core.lineage.attest.intoto import export_statement, training_statement
 from tessera_core.lineage.attest.openlineage import run_events, run_id
-from tessera_core.lineage.attest.subject import find_subject
 from tests.unit.lineage.attest.built import COMMIT, EXPORT, TIMES, VERSIONS, World
 
 
@@ -239,7 +239,7 @@ def test_the_crate_takes_the_certificate_of_this_very_export(world, subject):
 
 
 def test_the_model_card_gives_decision_uses_limits_and_every_receipt(world):
-    subject = find_subject("2", world.paths)
+    subject = find_attested("2", world.paths)
 
     card = render_model_card(subject)
 
@@ -267,7 +267,7 @@ def test_the_datasheet_gives_counts_digests_gate_and_terms(subject):
 def test_real_scenes_stand_under_the_terms_of_their_provider_and_without_a_warning(tmp_path):
     world = World(root=tmp_path)
     world.export(world.version("1", simulated=False))
-    subject = find_subject(EXPORT, world.paths)
+    subject = find_attested(EXPORT, world.paths)
 
     assert "Copernicus Sentinel data" in render_datasheet(subject)
     assert "imulated" not in render_datasheet(subject) + render_model_card(subject)

@@ -6,9 +6,9 @@ import pytest
 
 from tessera_core.lineage.audit.chain import UPSTREAM, verify_chain
 from tessera_core.lineage.audit.report import Grade
+from tessera_core.records.cycle import STAGES
 from tessera_core.records.files import digest_file
 from tessera_core.records.receipt import Receipt
-from tessera_core.stages import STAGES
 from tests.unit.lineage.audit.built import SCENES_TABLE, Run, cache_workspace, code
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tessera_core.lineage.audit.lineage import last_override, overrides_of
 from tessera_core.lineage.audit.pointers import RegistryState, check_registry, possible_champions
 from tessera_core.lineage.audit.report import Grade
 from tessera_core.records.files import canonical_json, digest_json, write_atomically
 from tessera_core.records.manifest import Manifest
+from tessera_core.records.overrides import last_override, overrides_of
 from tests.unit.lineage.audit.built import COMMIT, Run
 
 

@@ -1,28 +1,24 @@
-"""What the lineage knows, found by content: receipts of a stage, decisions of people.
+"""Decisions of people: a version that somebody made champion, as ``tessera promote`` writes it."""
 
-Only records that hash to their name are returned; one that does not is nobody's word.
-"""
-
-import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from tessera_core.errors import RecordError
 from tessera_core.records.files import parse_json
-from tessera_core.records.lineage import intact_files
-from tessera_core.records.receipt import Receipt
-from tessera_core.records.superseded import STAMPED
+from tessera_core.records.lineage import stored_files
 
-OVERRIDE_MARK: Final = b'"kind":"override"'
-STAMPED_MARK: Final = f'"kind":"{STAMPED}"'.encode()
+OVERRIDE: Final = "override"
+"""Kind of the record."""
+
+OVERRIDE_MARK: Final = f'"kind":"{OVERRIDE}"'.encode()
 """In canonical JSON, so without spaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """A version that a person made champion, as ``tessera promote`` wrote it down."""
+    """One decision of a person."""
 
     model_name: str
     """Name in the registry."""
@@ -32,6 +28,9 @@ class Override:
 
     model_digest: str
     """Its artifact."""
+
+    evaluate: str
+    """Receipt of its scores."""
 
     before: str | None
     """Version that served before, None where none did."""
@@ -58,43 +57,28 @@ class Override:
             model_name=str(stored["model_name"]),
             version=str(stored["version"]),
             model_digest=str(stored["model_digest"]),
+            evaluate=str(stored.get("evaluate", "")),
             before=None if before is None else str(before),
             previous=None if previous is None else str(previous),
             by=str(stored["by"]),
             reason=str(stored["reason"]),
         )
 
-
-def receipts_of(stage: str, lineage: Path) -> dict[str, Receipt]:
-    """Return all intact receipts of a stage by digest, in the order of their digests."""
-    found = {}
-    for path, _ in intact_files(lineage, f'"stage":"{stage}"'.encode()):
-        try:
-            receipt = Receipt.read(path)
-        except RecordError:
-            continue
-        if receipt.stage == stage:
-            found[path.stem] = receipt
-    return found
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record that the lineage keeps."""
+        return {"kind": OVERRIDE, **asdict(self)}
 
 
 def overrides_of(lineage: Path) -> dict[str, Override]:
     """Return all intact decisions of people by digest."""
     found = {}
-    for path, content in intact_files(lineage, OVERRIDE_MARK):
+    for stored in stored_files(lineage, OVERRIDE_MARK):
+        if not stored.is_intact:
+            continue
         try:
-            found[path.stem] = Override.from_dict(parse_json(content, path))
+            found[stored.path.stem] = Override.from_dict(parse_json(stored.content, stored.path))
         except (KeyError, TypeError, RecordError):
             continue
-    return found
-
-
-def stamps_of(lineage: Path) -> set[str]:
-    """Return the names of all stamps that recalls have made, there or not."""
-    found: set[str] = set()
-    for path, content in intact_files(lineage, STAMPED_MARK):
-        with contextlib.suppress(KeyError, TypeError, RecordError):
-            found |= {str(name) for name in parse_json(content, path)["stamps"]}
     return found
 
 

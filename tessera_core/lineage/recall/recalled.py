@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from tessera_core.domain.baseline import plain_baseline
 from tessera_core.errors import InputError, did_you_mean
 from tessera_core.records.content import Contents
-from tessera_core.records.lineage import Lineage, Record
+from tessera_core.records.files import FileDigest
+from tessera_core.records.lineage import Lineage
+from tessera_core.records.receipt import Receipt
 from tessera_core.records.samples import SAMPLES_NAME, SCENES_NAME
 
 SCENE_COLUMNS: Final = ("scene_id", "collection", "acquired", "orbit", "baseline")
@@ -35,7 +37,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Recalled:
     """What is recalled."""
 
     kind: Kind
@@ -49,27 +51,27 @@ class Subject:
 class Samples:
     """The samples of one ingest receipt, as far as they can still be read."""
 
-    receipt: Record
+    receipt: Receipt
     """The ingest receipt."""
 
     manifest: str
     """sha256 of the manifest's file; empty where the lineage has lost it."""
 
-    files: Mapping[TileYear, tuple[Record, str]]
+    files: Mapping[TileYear, tuple[FileDigest, str]]
     """Tile and year -> entry of its samples file and its path in the workspace."""
 
     scenes: Mapping[TileYear, frozenset[SceneRow] | None]
     """Tile and year -> scenes that went in; None where the table was pruned."""
 
-    pruned: tuple[Record, ...]
+    pruned: tuple[FileDigest, ...]
     """Entries of the scenes tables that no copy is left of."""
 
     def ids_in_sources(self) -> set[str]:
         """Return what may be scene ids among the source files: the folders that they lie in."""
         names: set[str] = set()
-        for source in self.receipt["sources"]:
+        for source in self.receipt.sources:
             # STAC items of an API end with their id; files lie in a folder of that name.
-            names.update(source["path"].rsplit("/", 2)[-2:])
+            names.update(source.path.rsplit("/", 2)[-2:])
         return names
 
 
@@ -99,7 +101,7 @@ def read_samples(lineage: Lineage, contents: Contents) -> dict[str, Samples]:
     }
 
 
-def resolve(what: str, known: Iterable[Samples]) -> Subject:
+def resolve(what: str, known: Iterable[Samples]) -> Recalled:
     """Return what a name stands for.
 
     Raises:
@@ -110,15 +112,15 @@ def resolve(what: str, known: Iterable[Samples]) -> Subject:
     rows = {row for each in samples for table in each.scenes.values() for row in table or ()}
     scenes, baselines = {row[0] for row in rows}, {row[4] for row in rows if row[4]}
     if what in tiles:
-        return Subject(kind=Kind.TILE, name=what)
+        return Recalled(kind=Kind.TILE, name=what)
     if what in scenes:
-        return Subject(kind=Kind.SCENE, name=what)
+        return Recalled(kind=Kind.SCENE, name=what)
     if plain_baseline(what) in baselines:
-        return Subject(kind=Kind.BASELINE, name=plain_baseline(what))
+        return Recalled(kind=Kind.BASELINE, name=plain_baseline(what))
     # Tables may be pruned; receipts still name every file that was read.
     sources = {name for each in samples if each.pruned for name in each.ids_in_sources()}
     if what in sources:
-        return Subject(kind=Kind.SCENE, name=what)
+        return Recalled(kind=Kind.SCENE, name=what)
     names = scenes | tiles | baselines | (sources if not scenes else set())
     hint = did_you_mean(what, names) if names else "The lineage holds no samples yet."
     if len(names) > MAX_LISTED and hint.startswith("Known"):
@@ -127,13 +129,13 @@ def resolve(what: str, known: Iterable[Samples]) -> Subject:
     raise InputError(f"no samples in data/lineage have a scene, tile or baseline {what!r}. {hint}")
 
 
-def sight(subject: Subject, samples: Samples) -> Sighting | None:
+def sight(subject: Recalled, samples: Samples) -> Sighting | None:
     """Return how an ingest run saw the subject; None when it did not."""
     if subject.kind is Kind.TILE:
         whole = {place: None for place in samples.files if place[0] == subject.name}
         return _sighting(whole, 0) if whole else None
     column = SCENE_COLUMNS.index("scene_id" if subject.kind is Kind.SCENE else "baseline")
-    radar = samples.receipt["config"].get("ingest", {}).get("radar_collection", "")
+    radar = samples.receipt.config.get("ingest", {}).get("radar_collection", "")
     tiles: dict[TileYear, Days | None] = {}
     scenes: set[str] = set()
     shares_days = False
@@ -166,28 +168,28 @@ def _sighting(
 
 
 def _samples_of(
-    receipt: Record,
+    receipt: Receipt,
     lineage: Lineage,
     contents: Contents,
     tables: dict[str, frozenset[SceneRow] | None],
 ) -> Samples:
-    files: dict[TileYear, tuple[Record, str]] = {}
+    files: dict[TileYear, tuple[FileDigest, str]] = {}
     scenes: dict[TileYear, frozenset[SceneRow] | None] = {}
-    pruned: list[Record] = []
+    pruned: list[FileDigest] = []
     for folder, manifest in lineage.outputs(receipt):
-        for entry in manifest["files"]:
-            path = PurePosixPath(entry["path"])
-            place = f"{folder}/{entry['path']}"
+        for entry in manifest.files:
+            path = PurePosixPath(entry.path)
+            place = f"{folder}/{entry.path}"
             if path.name == SAMPLES_NAME:
                 files[_tile_year(path)] = (entry, place)
             elif path.name == SCENES_NAME:
-                digest = entry["sha256"]
+                digest = entry.sha256
                 if digest not in tables:
                     found = contents.find(entry, place)
                     tables[digest] = None if found is None else _read_scenes(found)
                 scenes[_tile_year(path)] = tables[digest]
                 pruned += [entry] if tables[digest] is None else []
-    held = [each["sha256"] for each in receipt["outputs"] if each["sha256"] in lineage.manifests]
+    held = [each.sha256 for each in receipt.outputs if each.sha256 in lineage.manifests]
     return Samples(
         receipt=receipt,
         manifest=held[0] if held else "",

@@ -8,30 +8,31 @@ from typing import Any, Final
 
 from tessera_core.errors import InputError, RecordError, did_you_mean
 from tessera_core.lineage.audit.checks import champion_receipts
-from tessera_core.records.files import FileDigest, parse_json, read_json
+from tessera_core.records.cycle import STAGES
+from tessera_core.records.files import FileDigest, parse_json
 from tessera_core.records.form import ANY, check_form, require_facts, require_upstream
+from tessera_core.records.lineage import read_intact, read_receipt, stored_files
 from tessera_core.records.manifest import MANIFEST_NAME, Manifest
 from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 
-ORDER: Final = ("ingest", "quality", "shuffle", "pretrain", "evaluate", "register", "export")
+ORDER: Final = tuple(name for name in STAGES if name != "audit")
 """Stages, first things first."""
 
 
-NEEDED: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "ingest": (("num_pixels", "tiles"), ()),
-    "quality": ((), ("ingest",)),
-    "shuffle": (("num_pixels",), ("ingest", "quality")),
-    "pretrain": (("model_digest", "num_parameters"), ("shuffle",)),
-    "evaluate": (("simulated", "headline"), ("ingest", "pretrain")),
-    "register": (("model_name",), ("pretrain", "evaluate")),
-    "export": (("export", "model_name", "version"), ("ingest", "register")),
+NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "ingest": ("num_pixels", "tiles"),
+    "shuffle": ("num_pixels",),
+    "pretrain": ("model_digest", "num_parameters"),
+    "evaluate": ("simulated", "headline"),
+    "register": ("model_name",),
+    "export": ("export", "model_name", "version"),
 }
-"""Stage -> facts, and receipts that it stands on, which documents speak of."""
+"""Stage -> facts that documents speak of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Attested:
     """A version or an export, and everything behind it that documents speak of."""
 
     name: str
@@ -88,7 +89,7 @@ class Subject:
         return next(each for each in self.receipts.values() if each.stage == name)
 
 
-def find_subject(reference: str, paths: Paths) -> Subject:
+def find_attested(reference: str, paths: Paths) -> Attested:
     """Find a version or an export in the lineage; no registry and no database is asked.
 
     Args:
@@ -125,15 +126,14 @@ def _is_candidate(register: Receipt, version: str) -> bool:
 
 def _releases(lineage: Path) -> Iterator[tuple[str, Receipt]]:
     """Yield all receipts of register and export, by digest."""
-    for path in sorted(lineage.glob("*.json")):
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != path.stem:
+    for stored in stored_files(lineage):
+        if not stored.is_intact:
             continue  # whoever stands on it is told when it is read
-        stored = parse_json(content, path)
-        if isinstance(stored, dict) and stored.get("stage") in ("register", "export"):
-            receipt = Receipt.from_dict(stored, path)
-            _require_complete(receipt, path)
-            yield path.stem, receipt
+        record = parse_json(stored.content, stored.path)
+        if isinstance(record, dict) and record.get("stage") in ("register", "export"):
+            receipt = Receipt.from_dict(record, stored.path)
+            _require_complete(receipt, stored.path)
+            yield stored.path.stem, receipt
 
 
 def _names(known: Mapping[str, Receipt]) -> set[str]:
@@ -183,7 +183,7 @@ def _find_version(
 
 def _gather(
     start: str, record: Mapping[str, Any], registered: Receipt | None, lineage: Path
-) -> Subject:
+) -> Attested:
     """Read every receipt and manifest behind a register or export receipt."""
     receipts = {start: _read(start, "", lineage)}
     require_facts(record, ("evaluate", "pretrain"), lineage / f"{start}.json")
@@ -212,7 +212,7 @@ def _gather(
         files["export"] = _manifest_file(receipts[start])
         name = str(receipts[start].facts["export"])
     ordered = sorted(receipts, key=lambda digest: (ORDER.index(receipts[digest].stage), digest))
-    return Subject(
+    return Attested(
         name=name,
         model_name=str(record["model_name"]),
         version=str(record["version"]),
@@ -228,10 +228,7 @@ def _gather(
 def _read(digest: str, stage: str, lineage: Path) -> Receipt:
     """Return the receipt with this digest and, unless empty, of this stage."""
     path = lineage / f"{digest}.json"
-    if not path.is_file():
-        raise _lost(stage, digest)
-    _require_content(path)
-    receipt = Receipt.read(path)
+    receipt = read_receipt(digest, lineage)
     if stage and receipt.stage != stage:
         raise RecordError(f"{path} is a receipt of {receipt.stage}, expected one of {stage}")
     _require_complete(receipt, path)
@@ -240,28 +237,18 @@ def _read(digest: str, stage: str, lineage: Path) -> Receipt:
 
 def _require_complete(receipt: Receipt, path: Path) -> None:
     """Refuse a receipt without what documents say of it."""
-    facts, upstream = NEEDED.get(receipt.stage, ((), ()))
-    require_facts(receipt.facts, facts, path)
+    require_facts(receipt.facts, NEEDED.get(receipt.stage, ()), path)
     if receipt.stage == "shuffle":
         check_form(receipt.facts["num_pixels"], {ANY: int}, str(path), "facts.num_pixels")
-    require_upstream(receipt.upstream, upstream, path)
+    if receipt.stage in ORDER:
+        require_upstream(receipt.upstream, STAGES[receipt.stage].upstream, path)
 
 
 def _read_manifest(file: FileDigest, lineage: Path) -> Manifest:
     path = lineage / f"{file.sha256}.json"
     if not path.is_file():
         raise _lost(file.path, file.sha256)
-    _require_content(path)
-    return Manifest.from_dict(read_json(path), path)
-
-
-def _require_content(path: Path) -> None:
-    """Refuse a file of the lineage that does not hash to its name."""
-    if hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
-        raise RecordError(
-            f"{path} was changed: it does not hash to its name, so nothing can be attested on it; "
-            "restore data/lineage from a backup and run `tessera audit`"
-        )
+    return Manifest.from_dict(parse_json(read_intact(path), path), path)
 
 
 def _manifest_file(receipt: Receipt) -> FileDigest:
