@@ -41,6 +41,9 @@ class RegisteredModel:
     override: str = ""
     """Who made it champion whatever the rule said, and why; empty where the rule decided."""
 
+    override_record: str = ""
+    """Digest of that decision's record in the lineage; empty where the rule decided."""
+
 
 class ModelRegistry(Protocol):
     """Where model versions and the champion and challenger aliases live.

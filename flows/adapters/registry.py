@@ -19,7 +19,7 @@ from tessera_core.errors import ArtifactError, RemoteError
 from tessera_core.ports import RegisteredModel
 from tessera_core.records.code import environment_versions
 from tessera_core.register.gate import CHALLENGER, CHAMPION
-from tessera_core.register.stage import OVERRIDE_TAG
+from tessera_core.register.stage import OVERRIDE_RECORD_TAG, OVERRIDE_TAG
 
 ARTIFACT_KEY: Final = "tessera"
 PYFUNC_CODE: Final = Path(__file__).with_name("pyfunc.py")
@@ -302,4 +302,5 @@ def _describe(version: Any) -> RegisteredModel:
         model_digest=version.tags.get(DIGEST_TAG, ""),
         receipt=version.tags.get(RECEIPT_TAG, ""),
         override=version.tags.get(OVERRIDE_TAG, ""),
+        override_record=version.tags.get(OVERRIDE_RECORD_TAG, ""),
     )

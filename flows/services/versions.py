@@ -192,11 +192,9 @@ def lacks_champion(context: Context) -> bool:
 
 def override_tags(reason: str, digest: str) -> dict[str, str]:
     """Return what the registry shows of a version that a person made champion."""
-    from tessera_core.register.stage import OVERRIDE_TAG
+    from tessera_core.register.stage import OVERRIDE_RECORD_TAG, OVERRIDE_TAG
 
-    return {
-        OVERRIDE_TAG: reason, "tessera.reasons": reason, "tessera.receipt.override": digest,
-    }  # fmt: skip
+    return {OVERRIDE_TAG: reason, "tessera.reasons": reason, OVERRIDE_RECORD_TAG: digest}
 
 
 def log_evaluation_run(

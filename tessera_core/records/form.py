@@ -66,6 +66,7 @@ FACTS: Final[Mapping[str, Form]] = MappingProxyType(
             "champion_receipts": Maybe({ANY: DIGEST}), "before": Maybe(NUMBER),
             "decision": Maybe({"alias": str, "reasons": [str]}),
             "evidence": Maybe({ANY: Maybe(str)}), "tags": Maybe({ANY: str}),
+            "override": Maybe({"sentence!": str, "record!": str}),
         },
         "export": {
             "export": NAME, "model_name": str, "version": NUMBER, "model_digest": str,

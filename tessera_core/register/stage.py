@@ -38,6 +38,9 @@ REGISTRATION_NAME = "registration.json"
 OVERRIDE_TAG = "tessera.override"
 """Who made a version champion against or without the rule, and why."""
 
+OVERRIDE_RECORD_TAG = "tessera.receipt.override"
+"""Digest of that decision's record in the lineage."""
+
 
 def sources(config: PlatformConfig, paths: Paths) -> tuple[FileDigest, ...]:
     """Return nothing: the stage reads only what pretrain and evaluate made."""
@@ -87,6 +90,7 @@ def run(config: PlatformConfig, paths: Paths, ports: Ports) -> Outcome:
             # What the registry is told, so that an audit can tell when it says something else.
             "before": None if incumbent is None else incumbent.version,
             "override": "" if incumbent is None else incumbent.override,
+            "override_record": _record_of_override(incumbent),
             "tags": tags if known is None or _is_first_score(known, evaluate, paths) else {},
         }
         write_decision(settled, decided, paths.lineage)
@@ -162,6 +166,8 @@ def _write_registration(
         **{name: settled[name] for name in told},
         "candidate": _describe(version, pretrain.digest, evaluate.digest),
         "champion": None if champion is None else _champion_record(champion, paths),
+        # By this field, and not by the words of a reason, an audit knows that a person decided.
+        "override": _override_met(settled),
     }
     with atomic_folder(paths.registration) as folder:
         if champion is not None:
@@ -175,6 +181,18 @@ def _write_registration(
         )  # fmt: skip
         (folder / "card.md").write_text(card, encoding="utf-8")
         write_manifest(folder, "registration", record)
+
+
+def _record_of_override(incumbent: RegisteredModel | None) -> str:
+    return incumbent.override_record if incumbent is not None and incumbent.override else ""
+
+
+def _override_met(settled: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the decision of a person by which the champion served that a decision met."""
+    if not settled["override"]:
+        return None
+    # Decisions that earlier releases left unfinished name no record.
+    return {"sentence": settled["override"], "record": settled.get("override_record", "")}
 
 
 def _decide(

@@ -70,6 +70,7 @@ class InMemoryRegistry:
                 model,
                 receipt=self.tags[model.version]["tessera.receipt.evaluate"],
                 override=self.tags[model.version].get("tessera.override", ""),
+                override_record=self.tags[model.version].get("tessera.receipt.override", ""),
             )
             for model in self.versions
         ]

@@ -12,7 +12,7 @@ from tessera_core.records.paths import Paths
 from tessera_core.records.receipt import Receipt
 
 OVERRIDE_WORDS: Final = " decided: "
-"""What a reason of register contains where a person decided; the rule never says it."""
+"""What a reason contains where a person decided, in receipts of releases without the field."""
 
 RESTORE_DECISION: Final = (
     "restore data/lineage from a backup or another clone; without the record nobody answers for "
@@ -34,7 +34,7 @@ def check_overrides(
     findings += _shared_numbers(receipts, overrides.values(), paths)
     for digest, receipt in receipts.items():
         if receipt.stage == "register":
-            findings += _told(digest, receipt, overrides.values())
+            findings += _told(digest, receipt, overrides)
     return findings
 
 
@@ -90,21 +90,20 @@ def _shared_numbers(
             )
 
 
-def _told(digest: str, receipt: Receipt, overrides: Iterable[Override]) -> Iterator[Finding]:
+def _told(digest: str, receipt: Receipt, overrides: Mapping[str, Override]) -> Iterator[Finding]:
     """Yield what is to be said of one register receipt."""
     champion = receipt.facts.get("champion") or {}
     own = [
         each
-        for each in overrides
+        for each in overrides.values()
         if each.model_name == receipt.facts.get("model_name")
         and each.model_digest == champion.get("model_digest")
         and each.version == champion.get("version")
     ]
     artefact = f"register receipt {digest[:12]}"
-    reasons = "; ".join((receipt.facts.get("decision") or {}).get("reasons", ()))
-    if OVERRIDE_WORDS in reasons and not any(each.sentence in reasons for each in own):
+    if (said := _without_record(receipt, overrides, own)) is not None:
         yield _block(
-            artefact, f"it says {reasons!r}, but the lineage has no record of that decision",
+            artefact, f"it says {said!r}, but the lineage has no record of that decision",
             RESTORE_DECISION, digest,
         )  # fmt: skip
     for each in own:
@@ -117,6 +116,23 @@ def _told(digest: str, receipt: Receipt, overrides: Iterable[Override]) -> Itera
             next_step=f"nothing, if {each.by} may decide that",
             concerns=(digest,),
         )
+
+
+def _without_record(
+    receipt: Receipt, overrides: Mapping[str, Override], own: Iterable[Override]
+) -> str | None:
+    """Return what a register receipt says of a person's decision that has no record, or None."""
+    if "override" in receipt.facts:
+        met = receipt.facts["override"]
+        if met is None:
+            return None
+        named = {met["record"]} if met["record"] else overrides.keys()
+        records = [overrides[digest] for digest in named & overrides.keys()]
+        is_known = any(each.sentence == met["sentence"] for each in records)
+        return None if is_known else str(met["sentence"])
+    reasons = "; ".join((receipt.facts.get("decision") or {}).get("reasons", ()))
+    is_known = any(each.sentence in reasons for each in own)
+    return reasons if OVERRIDE_WORDS in reasons and not is_known else None
 
 
 def _block(artefact: str, problem: str, next_step: str, *concerns: str) -> Finding:

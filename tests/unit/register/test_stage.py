@@ -246,12 +246,14 @@ def test_what_a_person_decided_is_not_undone_by_running_again(first):
     first.train(seed=2)
     first.evaluate(accuracy=0.95)
     register(first)
-    first.registry.set_alias("champion", "1", {"tessera.override": "Ann decided: seams in 2"})
+    told = {"tessera.override": "Ann decided: seams in 2", "tessera.receipt.override": "a" * 64}
+    first.registry.set_alias("champion", "1", told)
 
     facts = register(first).facts
 
     assert first.registry.aliases == {"champion": "1", "challenger": "2"}
     assert "Ann decided: seams in 2" in facts["decision"]["reasons"][0]
+    assert facts["override"] == {"sentence": "Ann decided: seams in 2", "record": "a" * 64}
 
 
 def test_a_new_version_may_take_over_from_what_a_person_chose(first):

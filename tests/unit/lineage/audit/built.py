@@ -59,6 +59,9 @@ class Run:
     decided: str = ""
     """What a person decided, as the registration tells it."""
 
+    overridden: Mapping[str, str] | None = None
+    """The decision by which the champion served, as registrations name it since they do."""
+
     is_signed: bool = True
     """Whether attestations say that the model is signed; the signature is not looked at here."""
 
@@ -222,6 +225,8 @@ class Run:
             "champion": champion.described(digest),
             "decision": {"alias": "champion" if is_champion else "challenger", "reasons": reasons},
             "before": None if is_champion else champion.version,
+            # What a release without the field told in words, it tells in words here.
+            **({} if self.decided else {"override": self.overridden}),
             "tags": {"tessera.config_digest": "f" * 64} if is_champion else {},
         }
 

@@ -73,6 +73,40 @@ def test_a_registration_that_tells_of_a_decision_needs_its_record(tmp_path):
     assert audit(run).of(Grade.BLOCK) == []
 
 
+def test_a_registration_that_names_a_decision_needs_that_very_record(tmp_path):
+    run = Run(root=tmp_path)
+    run.prepare()
+    run.train()
+    digest = decide(run)
+    (run.paths.lineage / f"{digest}.json").unlink()
+    run.overridden = {"sentence": "Ann decided: seams in 2", "record": digest}
+    run.release()
+
+    (finding,) = audit(run).of(Grade.BLOCK)
+    decide(run, reason="something else")
+    (other,) = audit(run).of(Grade.BLOCK)
+    decide(run)
+
+    assert "'Ann decided: seams in 2', but the lineage has no record" in finding.problem
+    assert other == finding
+    assert audit(run).of(Grade.BLOCK) == []
+
+
+def test_the_words_of_a_reason_make_no_decision_of_a_person(tmp_path):
+    run = Run(root=tmp_path)
+    run.prepare()
+    run.train()
+    run.decided = "the committee decided: by the rule"
+    facts = run.decision(run, Manifest.read(run.paths.model).digest)
+    for told in ({}, {"override": None}):
+        run.record("register", ("pretrain", "evaluate"), [], {**facts, **told})
+        run.record("export", ("ingest", "register"), [], {})
+
+        found = [each.problem for each in audit(run).of(Grade.BLOCK)]
+
+        assert any("no record of that decision" in each for each in found) == (told == {})
+
+
 def test_a_missing_evaluation_blocks(tmp_path):
     run = Run(root=tmp_path)
     run.prepare()
