@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 import tessera_core
+from tessera_core.records.cycle import STAGES
 
 HEAVY = {
     "dvc",
@@ -102,3 +103,11 @@ def test_every_benchmark_finds_what_it_measures(repo):
     )  # fmt: skip
 
     assert run.returncode == 0, run.stderr
+
+
+def test_asking_whether_a_stage_has_anything_to_do_loads_no_heavy_library(repo):
+    modules = "; ".join(f"import {stage.module}" for stage in STAGES.values())
+
+    packages = imported_packages(repo, "-c", modules)
+
+    assert packages & (HEAVY) == set()

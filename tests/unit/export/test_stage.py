@@ -16,7 +16,8 @@ from tessera_core.domain.norms import BandStats, NormStats
 from tessera_core.domain.scl import SceneClass
 from tessera_core.domain.tile import OpticalSeries, RadarSeries, TileSeries, empty_radar
 from tessera_core.errors import ArtifactError, GateError, RecordError
-from tessera_core.export.stage import read_champion, run, source_uris
+from tessera_core.export.publish import read_champion, source_uris
+from tessera_core.export.stage import run
 from tessera_core.export.validate import validate_export
 from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.model.config import own_config

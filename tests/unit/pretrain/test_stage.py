@@ -14,6 +14,7 @@ from tessera_core.model.artifact import load_artifact, write_artifact
 from tessera_core.model.encoder import count_parameters
 from tessera_core.ports import OFFLINE
 from tessera_core.pretrain import stage
+from tessera_core.pretrain.outcome import FIGURE_FOLDER
 from tessera_core.records.files import digest_file
 from tessera_core.records.manifest import Manifest
 from tessera_core.records.paths import Paths
@@ -117,7 +118,7 @@ def test_curves_correlation_and_spectrum_are_drawn_and_reported(trained):
     reported = [(path.name, folder) for path, folder in tracker.artifacts]
 
     assert reported == [
-        (f"{name}.png", stage.FIGURE_FOLDER) for name in ("correlation", "curves", "spectrum")
+        (f"{name}.png", FIGURE_FOLDER) for name in ("correlation", "curves", "spectrum")
     ]
     assert all(path.parent == paths.training for path, _ in tracker.artifacts)
 
