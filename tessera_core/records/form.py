@@ -163,7 +163,7 @@ def check_plain(value: Any, where: str, at: str = "", depth: int = 0) -> None:
         for number, part in enumerate(value):
             check_plain(part, where, f"{at}[{number}]", depth + 1)
     elif isinstance(value, str):
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise _bent(value, "text in Unicode", where, at)
     elif isinstance(value, (int, float)) and not (
         math.isfinite(value) if isinstance(value, float) else abs(value) <= MAX_NUMBER

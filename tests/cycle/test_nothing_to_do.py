@@ -3,6 +3,7 @@
 Only a whole cycle shows it: each stage, MLflow, DVC and the certificate have a say in it.
 """
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.cycle.conftest import environment_of, tessera
 
@@ -105,6 +107,47 @@ def test_a_run_with_nothing_to_do_touches_nothing_and_says_so(checkout: Path) ->
     assert "nothing changed: the receipts of all 8 stages" in result.stdout
     assert "champion is tessera version 1" in result.stdout
     assert foreign(result) == []
+
+
+def flow_runs(checkout: Path) -> int:
+    """Return how many flow runs Prefect has seen."""
+    with closing(sqlite3.connect(checkout / ".prefect" / "prefect.db")) as database:
+        (number,) = database.execute("select count(*) from flow_run").fetchone()
+    return int(number)
+
+
+def test_what_a_run_would_mend_is_mended_and_what_it_would_refuse_is_refused(
+    checkout: Path,
+) -> None:
+    tessera(checkout, "retrain")
+    settled = flow_runs(checkout)
+    tessera(checkout, "retrain")
+    assert flow_runs(checkout) == settled  # Prefect was not even started
+
+    client = MlflowClient(f"sqlite:///{checkout / '.mlflow' / 'mlflow.db'}")
+    promotions = client.get_experiment_by_name("tessera-promotion")
+    assert promotions is not None
+    (decision,) = client.search_runs([promotions.experiment_id])
+    client.delete_run(decision.info.run_id)
+    (checkout / "data" / "quality" / "report.json").unlink()
+
+    mended = tessera(checkout, "retrain").stdout
+
+    assert "quality   done" in mended
+    assert len(client.search_runs([promotions.experiment_id])) == 1
+    assert flow_runs(checkout) > settled
+
+    receipt = json.loads((checkout / "data" / "receipts" / "evaluate.json").read_bytes())
+    archived = checkout / "data" / "lineage" / f"{receipt['upstream']['pretrain']}.json"
+    whole = archived.read_bytes()
+    archived.write_bytes(whole.replace(b'"seed":', b'"sead":', 1))
+
+    refused = tessera(checkout, "retrain", expect=3)
+
+    archived.write_bytes(whole)
+    tessera(checkout, "retrain")
+
+    assert "does not hash to its name" in refused.stderr
 
 
 def test_a_new_version_that_stays_challenger_embeds_nothing_again(
