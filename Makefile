@@ -96,5 +96,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet $(if $(TORCH_FIND_LINKS),--find-links $(TORCH_FIND_LINKS)) -e '.[dev]' -c constraints.txt
 	@$(PY) -m compileall -q -j 2 "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null 2>&1 || true
+	@$(PY) -m compileall -q -j 2 tessera_core flows
+	@$(PY) -m tessera_core.pretrain.warm
 	@$(PY) -c 'import torch; print("torch", torch.__version__, "- CUDA", torch.version.cuda or "none: CPU build")'
 	@touch $(STAMP)

@@ -3,8 +3,8 @@
 from prefect import flow
 
 from flows import tasks
-from flows.console import say
-from flows.context import Context, load_context
+from flows.context import load_context
+from flows.services.meanwhile import ensure_scenes
 
 STAGES = ["ingest", "quality", "shuffle"]
 
@@ -18,13 +18,3 @@ def dataset(root: str, overrides: list[str]) -> dict[str, str]:
     tasks.quality(context)
     tasks.shuffle(context)
     return tasks.version_data(context, STAGES)
-
-
-def ensure_scenes(context: Context) -> None:
-    """Write the embedded default's scenes when the settings point at them."""
-    config = context.config
-    if config.ingest.source == "stac" and config.ingest.path == config.simulate.path:
-        from tessera_core.simulate import simulate
-
-        catalogue = simulate(config.simulate, context.paths.root)
-        say(f"scenes    simulated in {catalogue.parent.relative_to(context.paths.root)}")

@@ -388,9 +388,12 @@ def _retrain(chosen: argparse.Namespace) -> int:
     if not context.settings.prefect_api_url and is_settled(context):
         summary = summarise(context)
     else:
-        from flows.retrain import retrain
+        from flows.services.meanwhile import scenes_meanwhile
 
-        summary = retrain(root=str(context.paths.root), overrides=chosen.overrides)
+        with scenes_meanwhile(context):
+            from flows.retrain import retrain
+
+            summary = retrain(root=str(context.paths.root), overrides=chosen.overrides)
     if before == receipts_of(context):
         say(unchanged(summary, len(before)))
     say_summary(summary)

@@ -1,7 +1,7 @@
 """The examples of all tasks, gathered source by source; every d-pixel is embedded once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ from tessera_core.benchmarks.units import (
     read_truth,
     smallest_keys,
 )
+from tessera_core.domain.dpixel import DPixels
 from tessera_core.domain.grid import TileGrid
 from tessera_core.domain.scores import Kind
 from tessera_core.errors import AbsentDataError, InputError
@@ -28,13 +29,15 @@ from tessera_core.records.labels import label_folders, read_legend
 if TYPE_CHECKING:
     from tessera_core.benchmarks.config import EvaluateConfig
     from tessera_core.config import PlatformConfig
-    from tessera_core.model.embed import ModelArtifact
     from tessera_core.records.paths import Paths
 
 MAX_MAPPED_PIXELS: Final = 250_000
 """Tiles beyond this many d-pixels are not drawn, so only their labelled ones are embedded."""
 
 EMBED_BATCH: Final = 256
+
+Embed = Callable[[DPixels], npt.NDArray[np.float32]]
+"""N d-pixels -> embeddings (N, D)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,10 +116,16 @@ def places_of(config: "PlatformConfig", paths: "Paths") -> Places:
 def gather(
     benchmarks: Sequence[Benchmark],
     places: Places,
-    artifact: "ModelArtifact",
+    embed: Embed,
     settings: "EvaluateConfig",
 ) -> Gathered:
     """Read all sources, take what tasks need of them, and embed it.
+
+    Args:
+        benchmarks: The tasks.
+        places: Where their sources are.
+        embed: Gives the embeddings (N, D) of N d-pixels, NaN rows where there is nothing to embed.
+        settings: How much of each group is taken.
 
     Memory is bounded by what tasks take: one part at a time is whole, and of each group only
     ``max_pixels_per_field`` d-pixels are kept.
@@ -135,7 +144,7 @@ def gather(
                 room = MAX_MAPPED_PIXELS - sum(len(tile.row) for tile in tiles)
                 is_mapped = data.kind == Source.SAMPLES and len(part.pixels) <= room
                 drafts = {each.name: draft_units(part, each, settings) for each in asking}
-                embedding = _embed(part, drafts, artifact, whole=is_mapped)
+                embedding = _embed(part, drafts, embed, whole=is_mapped)
                 for each in asking:
                     draft = drafts[each.name]
                     content.update(_identity(each, part, draft))
@@ -174,18 +183,15 @@ def _by_source(benchmarks: Sequence[Benchmark]) -> Iterator[tuple[DataSource, li
 
 
 def _embed(
-    part: Part, drafts: Mapping[str, Draft], artifact: "ModelArtifact", *, whole: bool
+    part: Part, drafts: Mapping[str, Draft], embed: Embed, *, whole: bool
 ) -> npt.NDArray[np.float32]:
     """Return embeddings (N, D) of a part; NaN where no task asks and the map does not either."""
-    from tessera_core.model.embed import embed_pixels
-
     if whole:
-        return embed_pixels(artifact, part.pixels, batch_size=EMBED_BATCH)
+        return embed(part.pixels)
     rows = np.unique(np.concatenate([draft.rows for draft in drafts.values()]))
-    embedding = np.full((len(part.pixels), artifact.config.output.dim), np.nan, np.float32)
-    if len(rows):
-        few = part.pixels.take(rows)
-        embedding[rows] = embed_pixels(artifact, few, batch_size=EMBED_BATCH)
+    few = embed(part.pixels.take(rows))
+    embedding = np.full((len(part.pixels), few.shape[1]), np.nan, np.float32)
+    embedding[rows] = few
     return embedding
 
 

@@ -7,11 +7,12 @@ on tasks that did not exist when it was trained.
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tessera_core.benchmarks.config import FULL, EvaluateConfig
-from tessera_core.benchmarks.gather import Gathered, gather, places_of
+from tessera_core.benchmarks.gather import EMBED_BATCH, Gathered, gather, places_of
 from tessera_core.benchmarks.sources import source_files
 from tessera_core.errors import ArtifactError, InputError, RecordError
 from tessera_core.evaluate.predictions import predictions_table
@@ -175,24 +176,23 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """Score a model, write everything that came out, and return the content of evaluation.json."""
     from tessera_core.model.artifact import random_artifact
-    from tessera_core.model.embed import use_one_thread
+    from tessera_core.model.embed import embed_pixels, use_one_thread
     from tessera_core.pages.evaluation import write_report
     from tessera_core.pages.evaluation_figures import draw_all
     from tessera_core.pages.gallery import draw_galleries
 
     use_one_thread()
     is_simulated = _is_simulated(paths)
-    # Who promotes on real data, by hand or by a schedule, does so on every method there is.
-    methods = config.evaluate.methods if is_simulated else FULL
-    config = replace(config, evaluate=replace(config.evaluate, methods=methods))
+    config = with_methods(config, paths)
     settings = config.evaluate
     benchmarks = benchmarks_of(config, paths)
     encoders = Encoders(
         scored=artifact,
         untrained=random_artifact(artifact, settings.seed),
-        released=_released(config, paths) if with_baselines else {},
+        released=released_models(config, paths) if with_baselines else {},
     )
-    gathered = gather(benchmarks, places_of(config, paths), artifact, settings)
+    embed = partial(embed_pixels, artifact, batch_size=EMBED_BATCH)
+    gathered = gather(benchmarks, places_of(config, paths), embed, settings)
     _require_asked(config, gathered)
     num_units = sum(map(len, gathered.examples.values()))
     answering = Answering(
@@ -220,6 +220,15 @@ def write_evaluation(
         write_report(building, evaluation)
         write_manifest(building, "evaluation", facts_of(evaluation))
     return evaluation
+
+
+def with_methods(config: "PlatformConfig", paths: "Paths") -> "PlatformConfig":
+    """Return the settings with the methods that are asked: on real data all there are.
+
+    Who promotes on real data, by hand or by a schedule, does so on every method.
+    """
+    methods = config.evaluate.methods if _is_simulated(paths) else FULL
+    return replace(config, evaluate=replace(config.evaluate, methods=methods))
 
 
 def _score_tasks(
@@ -305,7 +314,7 @@ def facts_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _released(config: "PlatformConfig", paths: "Paths") -> "dict[str, ModelArtifact]":
+def released_models(config: "PlatformConfig", paths: "Paths") -> "dict[str, ModelArtifact]":
     """Return the models that ``evaluate.references`` names."""
     from tessera_core.model.artifact import best_device, load_artifact
 

@@ -181,10 +181,17 @@ def best_device() -> torch.device:
 
 def random_artifact(like: ModelArtifact, seed: int) -> ModelArtifact:
     """Return an untrained model of the same shape and norms: the baseline to beat."""
+    return untrained_artifact(like.config, like.norms, seed, like.device)
+
+
+def untrained_artifact(
+    config: ModelConfig, norms: NormStats, seed: int, device: torch.device
+) -> ModelArtifact:
+    """Return a model with random weights, which no folder holds."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = Encoder(like.config.encoder).eval().to(like.device)
-    return ModelArtifact(encoder=encoder, config=like.config, norms=like.norms, digest="")
+        encoder = Encoder(config.encoder).eval().to(device)
+    return ModelArtifact(encoder=encoder, config=config, norms=norms, digest="")
 
 
 def load_weights(encoder: Encoder, path: Path) -> None:

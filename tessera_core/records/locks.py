@@ -27,7 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def one_at_a_time(lock: Path, *, limit_s: float = LIMIT_S) -> Iterator[None]:
+def one_at_a_time(
+    lock: Path, *, limit_s: float = LIMIT_S, silent_s: float = SILENT_S
+) -> Iterator[None]:
     """Wait until no other thread or process is in a block of the same lock file.
 
     The lock goes with the process that holds it, however that ends. While it is held, the file
@@ -36,6 +38,7 @@ def one_at_a_time(lock: Path, *, limit_s: float = LIMIT_S) -> Iterator[None]:
     Args:
         lock: File that stands for the lock; created when absent.
         limit_s: Seconds to wait for another holder.
+        silent_s: Seconds of waiting before a line says for whom.
 
     Raises:
         BusyError: Another process held it all the time.
@@ -45,7 +48,7 @@ def one_at_a_time(lock: Path, *, limit_s: float = LIMIT_S) -> Iterator[None]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     try:
-        _wait(descriptor, lock, limit_s)
+        _wait(descriptor, lock, limit_s, silent_s)
         _sign(descriptor, {"pid": os.getpid(), "command": _command(), "since": _now()})
         try:
             yield
@@ -55,7 +58,7 @@ def one_at_a_time(lock: Path, *, limit_s: float = LIMIT_S) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _wait(descriptor: int, lock: Path, limit_s: float) -> None:
+def _wait(descriptor: int, lock: Path, limit_s: float, silent_s: float) -> None:
     """Take a lock; say after some seconds who has it, and give up at the limit."""
     name = lock.name.strip(".").removesuffix(".lock")
     started, told = time.monotonic(), False
@@ -67,7 +70,7 @@ def _wait(descriptor: int, lock: Path, limit_s: float) -> None:
                 f"{_holder(lock)}: {lock}. Wait until that process is done, or end it, "
                 "and run again"
             )
-        if waited >= SILENT_S and not told:
+        if waited >= silent_s and not told:
             told = True
             _log.warning(
                 "waiting for the %s lock, held by %s, for up to %s",

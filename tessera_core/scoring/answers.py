@@ -52,15 +52,13 @@ class Answering:
         """Return the answers in the order of the questions; what was kept is not fitted again."""
         places = [self._place(each) for each in asked]
         found = [None if place is None else _read(place) for place in places]
-        missing = [each for each, known in zip(asked, found, strict=True) if known is None]
+        missing = [
+            (each, place)
+            for each, place, known in zip(asked, places, found, strict=True)
+            if known is None
+        ]
         fitted = iter(self.mapper(what, _answer, missing) if missing else ())
-        answers = []
-        for place, known in zip(places, found, strict=True):
-            answer = next(fitted) if known is None else known
-            if known is None and place is not None:
-                _write(place, answer)
-            answers.append(answer)
-        return answers
+        return [next(fitted) if known is None else known for known in found]
 
     def once(
         self, depends_on: object, module: str, compute: Callable[[], npt.NDArray[Any]]
@@ -121,9 +119,13 @@ def _add(digest: Any, value: Any) -> None:
         raise TypeError(f"{type(value).__name__} has no content that a digest could be made of")
 
 
-def _answer(asked: Questions) -> Floats:
-    """Answer in whatever process this is."""
-    return asked.answer()
+def _answer(asked: tuple[Questions, Path | None]) -> Floats:
+    """Answer in whatever process this is, and keep it there: others may never be reached."""
+    questions, place = asked
+    answer = questions.answer()
+    if place is not None:
+        _write(place, answer)
+    return answer
 
 
 def _write(place: Path, answer: npt.NDArray[Any]) -> None:

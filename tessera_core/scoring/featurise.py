@@ -53,7 +53,6 @@ def featurise(
         methods: Without the full set nothing sees harmonics and series.
     """
     from tessera_core.domain.embedding import quantise
-    from tessera_core.model.embed import embed_pixels
 
     output = encoders.scored.config.output
     # A place of a chip without any observation has no embedding; to a model it is zero.
@@ -63,10 +62,27 @@ def featurise(
     for dim in output.dims:
         if dim < embedding.shape[1]:
             features[f"encoder_{dim}"] = examples.pool(embedding[:, :dim])
-    if not with_baselines:
-        return features
-    others = {"random_encoder": encoders.untrained}
-    others |= {f"released_{name}": artifact for name, artifact in encoders.released.items()}
+    if with_baselines:
+        features |= featurise_baselines(
+            examples, encoders.untrained, encoders.released, answering, methods=methods
+        )
+    return features
+
+
+def featurise_baselines(
+    examples: Examples,
+    untrained: "ModelArtifact",
+    released: Mapping[str, "ModelArtifact"],
+    answering: Answering,
+    *,
+    methods: str,
+) -> dict[str, npt.NDArray[Any]]:
+    """Return likewise the features that do not depend on the model that is scored."""
+    from tessera_core.model.embed import embed_pixels
+
+    features: dict[str, npt.NDArray[Any]] = {}
+    others = {"random_encoder": untrained}
+    others |= {f"released_{name}": artifact for name, artifact in released.items()}
     for name, artifact in others.items():
         vectors = answering.once(
             _identity(artifact, examples.pixels), __name__,

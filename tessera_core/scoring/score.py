@@ -137,6 +137,32 @@ def score_task(
     )
 
 
+def ask_baselines(
+    benchmark: Benchmark,
+    examples: Examples | None,
+    featurise: Featurise,
+    legend: Mapping[int, str],
+    settings: EvaluateConfig,
+    answering: Answering,
+) -> None:
+    """Ask the baselines of a task all that ``score_task`` will, so that their answers are kept.
+
+    Args:
+        benchmark: The task.
+        examples: What it has; None where nothing is labelled.
+        featurise: Computes features that do not depend on the model that is to be scored.
+        legend: As for ``score_task``.
+        settings: Likewise.
+        answering: Fits the models and keeps what they say.
+    """
+    ready = prepare(benchmark, examples, legend, settings, None)
+    if isinstance(ready, str):
+        return
+    folds, features = _split(ready, settings), featurise(ready.examples)
+    _predict(ready, features, folds, settings, answering)
+    _learning(ready, features, folds, settings, answering, with_baselines=True)
+
+
 def _split(ready: Ready, settings: EvaluateConfig) -> list[Fold]:
     """Return the folds, after making sure that nothing is on both sides."""
     examples, kind = ready.examples, ready.benchmark.kind

@@ -1,5 +1,7 @@
 """What evaluation scores: capped by field, and no field that chose among encoders."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from tessera_core.benchmarks.units import smallest_keys
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import InputError
 from tessera_core.evaluate.job import benchmarks_of
+from tessera_core.model.embed import embed_pixels
 from tessera_core.records import selection_fields as selection
 from tessera_core.records.paths import Paths
 from tessera_core.testing.benchmarks import lay_benchmarks
@@ -74,7 +77,8 @@ def labelled(repo, tmp_path):
 
 def gather(config, paths, seed=1):
     tasks = benchmarks_of(config, paths)
-    return module.gather(tasks, places_of(config, paths), tiny_model(seed), config.evaluate)
+    embed = partial(embed_pixels, tiny_model(seed), batch_size=module.EMBED_BATCH)
+    return module.gather(tasks, places_of(config, paths), embed, config.evaluate)
 
 
 def chosen_fields(config, paths):

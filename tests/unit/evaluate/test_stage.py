@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from tessera_core.benchmarks.gather import gather, places_of
 from tessera_core.config import PlatformConfig
 from tessera_core.errors import ArtifactError, ConfigError, RecordError
 from tessera_core.evaluate import stage
+from tessera_core.evaluate.ahead import fit_baselines
 from tessera_core.evaluate.job import benchmarks_of, evaluate_model
 from tessera_core.evaluate.tracking import log_evaluation
-from tessera_core.model.artifact import load_artifact, write_artifact
-from tessera_core.ports import OFFLINE
+from tessera_core.model.artifact import load_artifact, random_artifact, write_artifact
+from tessera_core.model.embed import embed_pixels
+from tessera_core.ports import OFFLINE, map_serially
 from tessera_core.records.evaluation import PREDICTIONS
 from tessera_core.records.manifest import Manifest, find_differences
 from tessera_core.records.paths import Paths
@@ -84,6 +87,24 @@ def evaluated(tmp_path_factory, repo):
     config, paths = workspace(tmp_path_factory.mktemp("evaluated"), repo)
     write_labels(paths.root / "tiles")
     return config, paths, stage.run(config, paths, OFFLINE)
+
+
+def test_what_was_fitted_ahead_is_all_that_the_evaluation_asks_of_baselines(
+    evaluated, tmp_path, repo
+):
+    _, once, _ = evaluated
+    config, paths = workspace(tmp_path, repo)
+    write_labels(paths.root / "tiles")
+    untrained = random_artifact(load_artifact(paths.model), config.evaluate.seed)
+
+    fit_baselines(untrained, config, paths, map_serially)
+
+    ahead = {file.name: file.stat().st_mtime_ns for file in paths.baselines.iterdir()}
+    stage.run(config, paths, OFFLINE)
+    after = {file.name: file.stat().st_mtime_ns for file in paths.baselines.iterdir()}
+    assert len(ahead) > 10
+    assert after == ahead
+    assert Manifest.read(paths.evaluation).digest == Manifest.read(once.evaluation).digest
 
 
 def evaluation_of(paths: Paths) -> dict:
@@ -260,8 +281,8 @@ def test_a_run_without_labels_skips_all_tasks_and_still_draws_the_map(tmp_path, 
 
 def labels_digest(config, paths) -> str:
     tasks = benchmarks_of(config, paths)
-    model = load_artifact(paths.model)
-    return gather(tasks, places_of(config, paths), model, config.evaluate).labels_digest
+    embed = partial(embed_pixels, load_artifact(paths.model), batch_size=64)
+    return gather(tasks, places_of(config, paths), embed, config.evaluate).labels_digest
 
 
 def test_other_labels_give_another_digest(tmp_path, repo, evaluated):
