@@ -176,7 +176,7 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """Score a model, write everything that came out, and return the content of evaluation.json."""
     from tessera_core.model.artifact import random_artifact
-    from tessera_core.model.embed import embed_pixels, use_one_thread
+    from tessera_core.model.embed import embed_pixels, usable_cores, use_one_thread
     from tessera_core.pages.evaluation import write_report
     from tessera_core.pages.evaluation_figures import draw_all
     from tessera_core.pages.gallery import draw_galleries
@@ -191,7 +191,7 @@ def write_evaluation(
         untrained=random_artifact(artifact, settings.seed),
         released=released_models(config, paths) if with_baselines else {},
     )
-    embed = partial(embed_pixels, artifact, batch_size=EMBED_BATCH)
+    embed = partial(embed_pixels, artifact, batch_size=EMBED_BATCH, num_threads=usable_cores())
     gathered = gather(benchmarks, places_of(config, paths), embed, settings)
     _require_asked(config, gathered)
     num_units = sum(map(len, gathered.examples.values()))

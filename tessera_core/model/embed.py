@@ -4,6 +4,8 @@ D-pixels are grouped by the lengths of their two sequences; nothing that one obs
 neighbour says enters another d-pixel.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -26,6 +28,10 @@ SPAN: Final = 32_768
 CPU_ACTIVATIONS: Final = 2**24
 """Values of the widest layer of one batch on a CPU: more leave the caches, and fewer read the
 weights too often (measured for widths of 1024 and 4096)."""
+
+
+MAX_THREADS: Final = 8
+"""Batches at a time; each holds its activations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +72,7 @@ def embed_pixels(
     seed: int = 0,
     repeats: int = 1,
     progress: str | None = None,
+    num_threads: int = 1,
 ) -> npt.NDArray[np.float32]:
     """Return embeddings (N, dim); a row of NaN where a d-pixel has no data.
 
@@ -80,6 +87,7 @@ def embed_pixels(
         seed: Decides what a random sampling rule draws; others ignore it.
         repeats: Draws to average, 1 or more; a rule that draws nothing takes one.
         progress: Label of the progress bar, or None for no bar.
+        num_threads: Batches at a time on a CPU; no digit depends on it, memory does.
 
     Raises:
         ArtifactError: The model cannot be cut to ``dim``.
@@ -92,7 +100,8 @@ def embed_pixels(
         total=len(pixels) * num_draws, desc=progress, unit="px", leave=False,
         disable=None if progress else True,
     )  # fmt: skip
-    with torch.inference_mode(), bar:
+    threads = ThreadPoolExecutor(num_threads if artifact.device.type == "cpu" else 1)
+    with torch.inference_mode(), bar, threads:
         for start in range(0, len(pixels), SPAN):
             part = pixels.span(start, min(start + SPAN, len(pixels)))
             s2, s1, has_data = sequences_of(part, artifact.norms, artifact.config.sampling)
@@ -100,17 +109,22 @@ def embed_pixels(
             total = np.zeros((len(rows), width), np.float32)
             for draw in range(num_draws):
                 total += _embed_rows(
-                    artifact, (s2, s1), rows, batch_size, _seed_of(seed, draw), bar
+                    artifact, (s2, s1), rows, batch_size, _seed_of(seed, draw), bar, threads
                 )[:, :width]
             embedding[start + rows] = total / np.float32(num_draws)
     return embedding
 
 
+def usable_cores() -> int:
+    """Return how many batches to embed at a time where nothing else is computed."""
+    return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+
+
 def use_one_thread() -> None:
-    """Embed on one CPU thread from now on, so that the number of cores changes no digit.
+    """Multiply on one CPU thread from now on, so that the number of cores changes no digit.
 
     At these sizes a second thread gains little on idle cores, and waiting for it on busy ones was
-    measured to cost five times the time. Tiles are what runs in parallel.
+    measured to cost five times the time. Tiles and batches are what runs in parallel.
     """
     torch.set_num_threads(1)
 
@@ -122,23 +136,30 @@ def _embed_rows(
     batch_size: int,
     seed: int,
     bar: "tqdm[Any]",
+    threads: ThreadPoolExecutor,
 ) -> npt.NDArray[np.float32]:
     """Return the network's answers for some d-pixels that have data, (B, E)."""
     device, sampling, shape = artifact.device, artifact.config.sampling, artifact.config.encoder
     widest = max(shape.s2.feedforward_dim, shape.s1.feedforward_dim)
     answers = np.empty((len(rows), shape.embedding_dim), np.float32)
     s2, s1 = (plan_sensor(sensor, rows, sampling, seed, device) for sensor in sensors)
+
+    def embed(batch: Rows) -> None:
+        (s2_tokens, s2_repeats), (s1_tokens, s1_repeats) = s2.take(batch), s1.take(batch)
+        with torch.inference_mode():  # each thread has a mode of its own
+            answer_BE = artifact.encoder(s2_tokens, s1_tokens, s2_repeats, s1_repeats)
+        answers[batch] = answer_BE.float().cpu().numpy()
+        bar.update(len(batch))
+
+    batches: list[Rows] = []
     for members in equal_lengths((s2, s1)):
         num_tokens = int(s2.num_distinct[members].max() + s1.num_distinct[members].max())
         size = batch_size
         if device.type == "cpu":
             size = min(size, max(1, CPU_ACTIVATIONS // (num_tokens * widest)))
-        for start in range(0, len(members), size):
-            batch = members[start : start + size]
-            (s2_tokens, s2_repeats), (s1_tokens, s1_repeats) = s2.take(batch), s1.take(batch)
-            answer_BE = artifact.encoder(s2_tokens, s1_tokens, s2_repeats, s1_repeats)
-            answers[batch] = answer_BE.float().cpu().numpy()
-            bar.update(len(batch))
+        batches += [members[start : start + size] for start in range(0, len(members), size)]
+    for _ in threads.map(embed, batches):
+        pass
     return answers
 
 

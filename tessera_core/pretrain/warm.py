@@ -6,6 +6,7 @@
 import numpy as np
 import torch
 
+from tessera_core.domain.dpixel import DPixels
 from tessera_core.feed.from_arrays import gather
 from tessera_core.model.canaries import made_up_canaries
 from tessera_core.model.family import Family
@@ -22,10 +23,18 @@ def warm() -> None:
     pixels = made_up_canaries(release.norms, release.sampling)
     rows = np.arange(len(pixels), dtype=np.int64)
     draw_views(
-        RawPixels.from_padded(gather(pixels, rows)), release.norms,
+        RawPixels.from_padded(gather(_as_mapped(pixels), rows)), release.norms,
         position_B=torch.from_numpy(rows), key=0, lengths=LENGTHS, is_disjoint=False,
         modality_dropout=0.1,
     )  # fmt: skip
+
+
+def _as_mapped(pixels: DPixels) -> DPixels:
+    """Return d-pixels that cannot be written to, as those of mapped shards: numba tells them."""
+    for series in (pixels.optical, pixels.ascending, pixels.descending):
+        for array in (series.values, series.day_of_year, series.valid, series.offsets):
+            array.flags.writeable = False
+    return pixels
 
 
 if __name__ == "__main__":

@@ -233,3 +233,13 @@ def test_the_random_baseline_has_the_same_shape_and_other_weights_by_seed():
     assert one.shape == (10, 128)
     assert one.tobytes() == again.tobytes()
     assert np.abs(one - other).max() > 0.1
+
+
+def test_threads_change_no_bit():
+    artifact, pixels = tiny_model(2), random_pixels(60, 3)
+
+    alone, together = (
+        embed_pixels(artifact, pixels, batch_size=7, num_threads=number) for number in (1, 3)
+    )
+
+    assert alone.tobytes() == together.tobytes()
