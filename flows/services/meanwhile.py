@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,8 +22,8 @@ from tessera_core.stages import reuse_stage
 LOW_PRIORITY: Final = 10
 """Added to a process's niceness, so that it takes what the training leaves of the cores."""
 
-END_S: Final = 10.0
-"""Seconds that a process is given to end."""
+END_S: Final = 2.0
+"""Seconds that a process is given to clean up before it is killed; a fit in C hears nothing."""
 
 
 @contextmanager
@@ -80,6 +81,8 @@ def _process(
     finally:
         process.terminate()
         process.join(END_S)
+        process.kill()
+        process.join()
 
 
 def _is_simulated(context: Context) -> bool:
@@ -91,9 +94,15 @@ def _simulate(config: PlatformConfig, paths: Paths, parent: int) -> None:
     """Simulate the scenes; what is wrong with their settings, ``ensure_scenes`` says."""
     from tessera_core.simulate import simulate
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_when_told()
     with suppress(TesseraError), one_at_a_time(scenes_lock(paths.root)):
         simulate(config.simulate, paths.root)
+
+
+def _end_when_told() -> None:
+    """Leave Ctrl-C to the process that waits, and clean up when that one ends us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def scenes_lock(root: Path) -> Path:
@@ -126,8 +135,7 @@ def _fit(config: PlatformConfig, paths: Paths, parent: int) -> None:
             answers.append(function(item))
         return answers
 
-    # Whoever waits for the training ends this process, too.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_when_told()
     os.nice(LOW_PRIORITY)
     use_one_blas_thread()
     # One progress bar is enough: without a terminal there are none here.

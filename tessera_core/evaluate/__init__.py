@@ -3,8 +3,9 @@
 ::
 
     job     score all tasks of one model into one sealed folder (benchmarks, scoring, diagnostics)
-    stage   the stage around it
-    figures, pair_figures, gallery, mosaic, report, comparison_page, tracking    for people
+    ahead   fit the baselines while the model is still being trained
+    stage   the stage around the job
+    tracking    what a run's page shows of an evaluation
 
 Tasks are declared in ``data/benchmarks``. Groups go whole to one side of every split, and every
 score stands beside an untrained encoder of the same shape and models of the raw series. A task

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tessera_core.benchmarks.gather import gather, places_of
-from tessera_core.evaluate.job import benchmarks_of, released_models, with_methods
+from tessera_core.evaluate.job import benchmarks_of, protocol_digest, released_models, with_methods
+from tessera_core.records.files import write_atomically
 from tessera_core.records.manifest import Manifest
-from tessera_core.scoring.answers import Answering
+from tessera_core.scoring.answers import Answering, content_digest
 from tessera_core.scoring.featurise import featurise_baselines
 from tessera_core.scoring.score import ask_baselines
 
@@ -54,7 +55,7 @@ def untrained_model(config: PlatformConfig, paths: Paths) -> ModelArtifact:
 def fit_baselines(
     untrained: ModelArtifact, config: PlatformConfig, paths: Paths, mapper: Mapper
 ) -> None:
-    """Ask the baselines of every task, and keep their answers.
+    """Ask the baselines of every task, and keep their answers; once per data and protocol.
 
     Args:
         untrained: Random weights in the shape of the model that is to be scored.
@@ -70,12 +71,14 @@ def fit_baselines(
     use_one_thread()
     config = with_methods(config, paths)
     settings = config.evaluate
+    asked = (protocol_digest(config, paths), untrained.config, untrained.norms)
+    done = paths.baselines / f"{content_digest(asked, __name__)}.done"
+    if done.is_file():
+        return
     benchmarks = benchmarks_of(config, paths)
     gathered = gather(benchmarks, places_of(config, paths), partial(_presence, untrained), settings)
-    released, answering = (
-        released_models(config, paths),
-        Answering(mapper=mapper, kept=paths.baselines),
-    )
+    released = released_models(config, paths)
+    answering = Answering(mapper=mapper, kept=paths.baselines)
     for benchmark in benchmarks:
         ask_baselines(
             benchmark,
@@ -87,6 +90,7 @@ def fit_baselines(
             settings,
             answering,
         )
+    write_atomically(done, b"")
 
 
 def _presence(artifact: ModelArtifact, pixels: DPixels) -> npt.NDArray[np.float32]:

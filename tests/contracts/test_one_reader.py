@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from tessera_core.lineage.audit.chain import UPSTREAM
+from tessera_core.records.cycle import STAGES
+
 GLOBS = re.compile(r"lineage\.glob\(|\.lineage / \"\*")
 UNCHECKED = re.compile(
     r"(?:Receipt\.read|Manifest\.read|read_json)\([^)\n]*lineage\b[^)\n]* / f?\""
@@ -38,3 +41,10 @@ def test_nobody_else_lists_the_lineage(repo: Path) -> None:
 
 def test_nobody_reads_a_record_of_the_lineage_without_its_digest(repo: Path) -> None:
     assert found_in(repo, UNCHECKED) == MAY_READ
+
+
+def test_the_audit_states_for_itself_what_the_stages_stand_on() -> None:
+    stated = {stage.name: stage.upstream for stage in STAGES.values() if stage.name != "audit"}
+
+    assert dict(UPSTREAM) == stated
+    assert list(UPSTREAM) == list(stated)
