@@ -1,13 +1,27 @@
-"""Commands about lineage: replay, recall, gc, attest, verify, rebuild-tracking, sync."""
+"""Commands about lineage: audit, replay, recall, gc, attest, verify, rebuild-tracking, sync."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from flows.cli.parsers import OR_ARTIFACT, Commands, add_command, add_subject
 from flows.console import say
 
+if TYPE_CHECKING:
+    from flows.context import Context
+
+AUDIT_HELP = "verify the chain from export to scenes; exit 3 when anything differs"
+AUDIT_EXAMPLES = """\
+examples:
+  tessera audit                                    behind the current export
+  tessera audit tessera/3                          behind a version; tessera@champion works, too
+  tessera audit data/exports/tessera-v3-*          behind an export
+  tessera audit --pixel 16.455 48.617 --export tessera-v3-1c0b6b1d2f9a
+"""
+
 
 def add_lineage_commands(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add them all."""
+    _add_audit(commands, common)
     _add_attest(commands, common)
     _add_recall(commands, common)
     text = "run the stages behind a version again and compare; exit 3 when one differs"
@@ -23,6 +37,23 @@ def add_lineage_commands(commands: Commands, common: argparse.ArgumentParser) ->
     add_command(commands, common, "rebuild-tracking", text, _rebuild_tracking)
     text = "send lineage that the team lacks and fetch what this checkout lacks"
     add_command(commands, common, "sync", text, _sync)
+
+
+def _add_audit(
+    commands: Commands,
+    common: argparse.ArgumentParser,
+) -> None:
+    """Add ``audit``."""
+    parser = add_command(commands, common, "audit", AUDIT_HELP, _audit)
+    parser.epilog = AUDIT_EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_subject(parser, "subject", "; its certificate goes to data/audits", has_default=True)
+    parser.add_argument(
+        "--pixel", nargs=2, type=float, metavar=("LON", "LAT"),
+        help="everything behind one pixel of --export, degrees WGS 84",
+    )  # fmt: skip
+    parser.add_argument("--export", metavar="EXPORT", help="the export that holds the pixel")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _add_attest(
@@ -188,3 +219,41 @@ def _sync(chosen: argparse.Namespace) -> int:
     require_writable(context.paths.root)
     say(sync(context))
     return 0
+
+
+def _audit(chosen: argparse.Namespace) -> int:
+    import json
+
+    from flows.context import load_context
+    from flows.services.auditing import audit
+    from flows.services.evidence import bring_evidence_or_warn
+    from tessera_core.lineage.audit.certificate import HTML_NAME, render_text
+
+    context = load_context(chosen.root, chosen.overrides)
+    bring_evidence_or_warn(context)
+    if chosen.pixel or chosen.export:
+        return _audit_pixel(chosen, context)
+    report, folder = audit(context, chosen.subject)
+    if chosen.json:
+        say(json.dumps(report.to_dict(), sort_keys=True, indent=1))
+    else:
+        say(render_text(report))
+        if folder is not None:
+            say(f"certificate  {folder / HTML_NAME}")
+    return 0 if report.passed else 3
+
+
+def _audit_pixel(chosen: argparse.Namespace, context: "Context") -> int:
+    import json
+
+    from flows.services.auditing import audit_one_pixel
+    from tessera_core.lineage.audit.certificate import HTML_NAME
+    from tessera_core.lineage.audit.pixel_text import render_pixel
+
+    found, folder = audit_one_pixel(context, chosen.subject, chosen.export, chosen.pixel)
+    if chosen.json:
+        say(json.dumps(found.to_dict(), sort_keys=True, indent=1))
+    else:
+        say(render_pixel(found))
+        say(f"certificate  {folder / HTML_NAME}")
+    return 0 if found.audit.passed else 3
