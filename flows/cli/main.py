@@ -1,14 +1,19 @@
 """The ``tessera`` command. Heavy libraries load only once a command needs them."""
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
 
 from flows.cli.cycle import add_cycle_commands
 from flows.cli.lineage import add_lineage_commands
 from flows.cli.models import add_model_commands
+from flows.cli.parsers import Commands
 from flows.cli.servers import add_server_commands
+from flows.cli.settings import add_settings_command
 from flows.cli.versions import add_version_commands
 from flows.console import complain
 from tessera_core import __version__
@@ -35,9 +40,24 @@ examples:
   tessera sync                                     lineage to and from the team's other checkouts
   tessera ui                                       Prefect and MLflow in the browser
   tessera schedule                                 retrain every Monday, until Ctrl-C
+  tessera settings pretrain                        what can be set, its values and meanings
 
 exit codes: 0 done, 1 the tool failed, 2 bad usage or input, 3 a gate said no
 """
+GROUPS: Final[Mapping[str, Callable[[Commands, argparse.ArgumentParser], None]]] = {
+    "run the cycle": add_cycle_commands,
+    "compare and decide": add_version_commands,
+    "use a model": add_model_commands,
+    "prove the lineage, and mend what it stands on": add_lineage_commands,
+    "see what runs, and run it on a schedule": add_server_commands,
+    "see the settings": add_settings_command,
+}
+"""What commands are for -> what adds them; in this order in --help."""
+
+WIDTH: Final = 98
+"""Characters of a line of --help."""
+
+NEGATIVE: Final = re.compile(r"-(?:\d+\.?\d*|\.\d+)[eE][+-]?\d{1,3}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tessera_core.terminal import keep_for_ourselves
 
     keep_for_ourselves()
-    chosen = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = build_parser().parse_args(_plain_numbers(words))
     command: Callable[[argparse.Namespace], int] = chosen.command
     try:
         return command(chosen)
@@ -97,19 +118,37 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tessera {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    # Listed in the description, by what they are for.
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", default=".", help="checkout with params.yaml (default: here)")
     common.add_argument(
         "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", dest="overrides",
         help="override a setting; may be repeated; the run gets its own workspace",
     )  # fmt: skip
-    add_cycle_commands(commands, common)
-    add_version_commands(commands, common)
-    add_model_commands(commands, common)
-    add_lineage_commands(commands, common)
-    add_server_commands(commands)
+    listed = [parser.description or ""]
+    for title, add_commands in GROUPS.items():
+        known = set(commands.choices)
+        add_commands(commands, common)
+        listed.append(f"\n{title}:")
+        for name, command in commands.choices.items():
+            if name not in known:
+                listed += _entry(name, command.description or "")
+    parser.description = "\n".join(listed)
+    parser.usage = "tessera COMMAND ... | --help | --version"
     return parser
+
+
+def _entry(name: str, text: str) -> list[str]:
+    """Return the lines that list a command."""
+    return textwrap.wrap(
+        f"{name:<18}{text}", WIDTH, initial_indent="  ", subsequent_indent=" " * 20
+    )
+
+
+def _plain_numbers(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with numbers as -1e-05 written out: argparse takes them for options."""
+    return [format(Decimal(word), "f") if NEGATIVE.fullmatch(word) else word for word in arguments]
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ example:
 """
 
 
-def add_server_commands(commands: Commands) -> None:
-    """Add them all."""
+def add_server_commands(commands: Commands, _: argparse.ArgumentParser) -> None:
+    """Add them all; what they start takes no settings of one run."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", default=".", help="checkout with params.yaml (default: here)")
     parser = add_command(commands, common, "ui", "start Prefect and MLflow on loopback", _ui)
