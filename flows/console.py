@@ -1,5 +1,6 @@
 """What the user reads while a run goes on, and at its end."""
 
+import os
 import sys
 import threading
 import time
@@ -21,9 +22,16 @@ HEARTBEAT_S: Final = 30.0
 
 
 def say(line: str = "") -> None:
-    """Print a line at once; progress bars go to the other stream."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    """Print a line at once; progress bars go to the other stream.
+
+    When nobody reads any more, as after ``| head``, the work goes on in silence.
+    """
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

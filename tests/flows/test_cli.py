@@ -1,6 +1,8 @@
 """The command line: help, exit codes, messages."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,17 @@ def test_a_changed_setting_stands_beside_that_of_the_file(
     assert main(words) == 0
 
     assert "pretrain.num_steps = 800  (params.yaml: 300)" in capsys.readouterr().out
+
+
+def test_a_reader_who_has_seen_enough_ends_a_command_silently(root: Path) -> None:
+    words = [sys.executable, "-m", "flows.cli.main", "settings", "pretrain", "--root", str(root)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaint = process.stderr.read()
+
+    assert (process.wait(timeout=60), complaint) == (0, b"")
 
 
 def test_an_unknown_section_names_its_neighbour(
