@@ -5,6 +5,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from flows.cli.parsers import Commands
 from flows.cli.servers import add_server_commands
 from flows.cli.settings import add_settings_command
 from flows.cli.versions import add_version_commands
-from flows.console import complain
+from flows.console import complain, heartbeat
 from tessera_core import __version__
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ GROUPS: Final[Mapping[str, Callable[[Commands, argparse.ArgumentParser], None]]]
 }
 """What commands are for -> what adds them; in this order in --help."""
 
+SPEAKING: Final = ("retrain", "sweep", "ui", "schedule", "prefect")
+"""Commands that say by themselves what they are at."""
+
 WIDTH: Final = 98
 """Characters of a line of --help."""
 
@@ -69,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = build_parser().parse_args(_plain_numbers(words))
     command: Callable[[argparse.Namespace], int] = chosen.command
     try:
-        return command(chosen)
+        with nullcontext() if chosen.name in SPEAKING else heartbeat(chosen.name):
+            return command(chosen)
     except Exception as error:
         # In a function of its own: a name for the error here would keep what it holds open.
         code = _tell(error, getattr(chosen, "root", "."))

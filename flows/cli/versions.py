@@ -4,7 +4,7 @@ import argparse
 
 from flows.cli.cycle import register
 from flows.cli.parsers import OR_ARTIFACT, SUBJECT, Commands, add_command, add_subject
-from flows.console import heartbeat, say
+from flows.console import say
 
 
 def add_version_commands(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -47,8 +47,7 @@ def _benchmark(chosen: argparse.Namespace) -> int:
 
         raise InputError("name a model, as `tessera benchmark tessera`, or --list the tasks")
     require_writable(context.paths.root)
-    with heartbeat("benchmark"):
-        folder = benchmark(context, chosen.model, chosen.task)
+    folder = benchmark(context, chosen.model, chosen.task)
     for line in answers_of(folder, chosen.task):
         say(line)
     say(f"report       {folder / 'report.html'}")
@@ -65,11 +64,10 @@ def _compare(chosen: argparse.Namespace) -> int:
     context = load_context(chosen.root, chosen.overrides)
     require_writable(context.paths.root)
     bring_evidence(context)
-    with heartbeat("compare"):
-        page, lines = compare(
-            context, chosen.first, chosen.second, chosen.out and Path(chosen.out),
-            with_reasons=chosen.explain,
-        )  # fmt: skip
+    page, lines = compare(
+        context, chosen.first, chosen.second, chosen.out and Path(chosen.out),
+        with_reasons=chosen.explain,
+    )  # fmt: skip
     for line in lines:
         say(line)
     say(f"page         {page}")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flows.context import Context
 from tessera_core.errors import InputError
-from tessera_core.records.benchmarks import Source, read_benchmark, read_benchmarks
+from tessera_core.records.benchmarks import Benchmark, Source, read_benchmark, read_benchmarks
 from tessera_core.records.evaluation import EVALUATION_NAME, SCORED, UNSCORED
 from tessera_core.records.files import (
     canonical_json,
@@ -112,10 +112,26 @@ def answers_of(folder: Path, asked: Sequence[str]) -> list[str]:
 
 
 def describe_benchmarks(context: Context) -> list[str]:
-    """Return a line per declared task: name, kind, role, title."""
-    folder = context.paths.root / context.config.evaluate.benchmarks
-    found = [read_benchmark(path) for path in sorted(folder.glob("*.yaml"))]
-    return [f"{each.name:<24} {each.kind:<15} {each.role:<10} {each.title}" for each in found]
+    """Return two lines per declared task: name, kind, role and title; which data it asks for."""
+    config, root = context.config.evaluate, context.paths.root
+    lines = []
+    for path in sorted((root / config.benchmarks).glob("*.yaml")):
+        task = read_benchmark(path)
+        lines.append(f"{task.name:<24} {task.kind:<15} {task.role:<10} {task.title}")
+        lines.append(f"{'':<24} {_data_of(task, root, config.benchmark_data)}")
+    return lines
+
+
+def _data_of(task: Benchmark, root: Path, folder: str) -> str:
+    """Return where a task's data lies, and whether it is there."""
+    names = [name for name in (task.data.path, task.data.labels) if name is not None]
+    if not names:
+        return "data: the run's own samples, and label rasters beside its scenes"
+    missing = [name for name in names if not (root / folder / name).exists()]
+    absent = f"; not here: {', '.join(missing)}"
+    if missing == names:
+        absent = ", not here"
+    return f"data: {' and '.join(names)} in {folder}{absent if missing else ''}"
 
 
 def promote(context: Context, version: str, *, by: str, reason: str) -> str:

@@ -101,6 +101,29 @@ def test_a_reader_who_has_seen_enough_ends_a_command_silently(root: Path) -> Non
     assert (process.wait(timeout=60), complaint) == (0, b"")
 
 
+def test_declared_tasks_say_which_data_they_ask_for(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = root / "data" / "elsewhere"
+    words = [
+        "benchmark",
+        "--list",
+        "--root",
+        str(root),
+        "--set",
+        f"evaluate.benchmark_data={folder}",
+    ]
+
+    assert main(words) == 0
+    before = capsys.readouterr().out
+    (folder / "biomassters").mkdir(parents=True)
+    assert main(words) == 0
+    after = capsys.readouterr().out
+
+    assert "data: the run's own samples" in before
+    assert before.count(", not here") == after.count(", not here") + 1
+
+
 def test_an_unknown_section_names_its_neighbour(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
