@@ -198,6 +198,7 @@ def test_a_new_workspace_benchmarks_a_version_on_the_samples_of_the_checkout(
 
 def test_a_locked_or_full_database_ends_in_one_sentence(checkout: Path) -> None:
     promote = ("promote", "1", "--by", "Ann", "--reason", "locked")
+    tessera(checkout, "settings")  # a copied checkout says once that it has moved
     with held(checkout / ".mlflow" / "mlflow.db"):
         locked = tessera(checkout, *promote, expect=1)
     limited = subprocess.run(

@@ -44,6 +44,7 @@ def test_a_block_that_fails_ends_what_runs_beside_it(context: Context) -> None:
     def begin() -> None:
         with scenes_meanwhile(context):
             assert len(multiprocessing.active_children()) == 1
+            # The module's time limit ends this wait if no folder ever appears.
             while not list((context.paths.root / "data").glob(".simulate-*")):
                 time.sleep(0.05)
             raise RuntimeError("stopped")
